@@ -1,0 +1,40 @@
+"""Networks of this project's own, built like those of `keras.applications`."""
+
+import keras
+from keras import layers
+
+TINY_WIDTHS = (32, 48, 80, 104)
+
+
+def tiny(input_tensor: keras.KerasTensor) -> keras.Model:
+    """Build `tiny`, a residual net of 0.48 M parameters for images of 32 to 64 pixels.
+
+    A stem and three blocks, each a convolution, 2x2 max pooling and one residual pair of
+    3x3 convolutions: the nine-layer residual nets of fast CIFAR-10 training, made narrow.
+
+    Args:
+        input_tensor: Preprocessed images, `(batch, height, width, 3)`.
+
+    Returns:
+        keras.Model from `input_tensor` to `(batch, height // 8, width // 8, 104)`.
+    """
+    stem, *widths = TINY_WIDTHS
+    x = _conv(input_tensor, stem, "stem", pool=False)
+    for number, width in enumerate(widths, start=1):
+        x = _block(x, width, f"block{number}")
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
+
+
+def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    x = _conv(x, width, f"{name}_0", pool=True)
+    residual = _conv(x, width, f"{name}_1", pool=False)
+    residual = _conv(residual, width, f"{name}_2", pool=False)
+    return layers.Add(name=f"{name}_out")([x, residual])
+
+
+def _conv(x: keras.KerasTensor, width: int, name: str, *, pool: bool) -> keras.KerasTensor:
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    if pool:  # before normalisation: a quarter of the values to normalise
+        x = layers.MaxPooling2D(name=f"{name}_pool")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
