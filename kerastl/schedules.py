@@ -173,9 +173,7 @@ def plan_freeze(layers: Sequence[LayerInfo], stage: Stage) -> dict[str, bool]:
     {'conv': True, 'bn': False, 'predictions': True}
     """
     unfrozen = _unfrozen_names(layers, stage.unfreeze)
-    return {
-        layer.name: _trains(layer, layer.name in unfrozen, stage) for layer in layers
-    }
+    return {layer.name: _trains(layer, layer.name in unfrozen, stage) for layer in layers}
 
 
 def _trains(layer: LayerInfo, unfrozen: bool, stage: Stage) -> bool:

@@ -103,9 +103,7 @@ class Stage:
         for field, allowed in _CHOICES.items():
             check_choice(field, getattr(self, field), allowed)
         if self.class_weight not in (None, "balanced"):
-            raise UsageError(
-                not_one_of("class_weight", self.class_weight, ["balanced"])
-            )
+            raise UsageError(not_one_of("class_weight", self.class_weight, ["balanced"]))
         for name in self.augment:
             check_choice("augment", name, AUGMENTATIONS)
         if set(MIXING) <= set(self.augment):
@@ -115,9 +113,7 @@ class Stage:
             )
         for field in ("restore_best", "train_batchnorm"):
             if not isinstance(getattr(self, field), bool):
-                raise UsageError(
-                    f"{field}={getattr(self, field)!r}: give true or false."
-                )
+                raise UsageError(f"{field}={getattr(self, field)!r}: give true or false.")
 
     def _check_numbers(self) -> None:
         for field, (low, high, whole) in _RANGES.items():
@@ -189,7 +185,7 @@ class Schedule:
 
     Example:
 
-    >>> schedule = named_schedule("fine-tune", ["block4", "block5"])
+    >>> schedule = Schedule("two", (Stage(name="head"), Stage(name="top", unfreeze="block5")))
     >>> [stage.unfreeze for stage in schedule]
     ['head', 'block5']
     >>> Schedule.from_dict(schedule.to_dict()) == schedule
