@@ -1,28 +1,42 @@
 """Random changes of training images, all of them `keras.layers`, reseeded per batch."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastl.errors import check_choice
 from kerastl.seeds import derive_seed
+from kerastl.stages import AUGMENTATIONS
 
-PADDING = 1 / 8  # of the side, so 4 pixels at 32: the padded random crop of the CIFAR recipes
+SHIFT = 1 / 8  # of a side, so 4 pixels at 32: the padded random crop of the CIFAR recipes
 
-
-def _layers(name: str) -> list[keras.Layer]:
-    # RandomCrop of Keras moves a whole batch alike; a translation that fills with black is
-    # the padded random crop, one offset per image.
-    if name == "crop":
-        return [
-            keras.layers.RandomTranslation(
-                PADDING, PADDING, fill_mode="constant", interpolation="nearest"
-            )
-        ]
-    return [keras.layers.RandomFlip("horizontal")]
+_MAKERS = {
+    "flip": lambda: keras.layers.RandomFlip("horizontal"),
+    # Keras' RandomCrop moves a whole batch alike. A translation that fills with black is the
+    # padded random crop with an offset of its own for every image.
+    "crop": lambda: keras.layers.RandomTranslation(
+        SHIFT, SHIFT, fill_mode="constant", interpolation="nearest"
+    ),
+    "randaugment": lambda: keras.layers.RandAugment((0, 255), num_ops=2, factor=0.3),
+    "mixup": lambda: keras.layers.MixUp(alpha=0.2),
+    "cutmix": lambda: keras.layers.CutMix(),
+    "erasing": lambda: keras.layers.RandomErasing(factor=0.5, value_range=(0, 255)),
+}
 
 
 class Augmentation:
-    """A sequence of random layers applied to a batch of raw pixels.
+    """A sequence of random layers applied to batches of raw pixels and their labels.
+
+    Use it on training batches alone. It runs outside the model, so the saved model holds no
+    random layer, and is reseeded for each batch, so a batch is the same whenever it is made.
+
+    Args:
+        names: Names out of `kerastl.stages.AUGMENTATIONS`, applied in this order.
+
+    Raises:
+        UsageError: A name is unknown.
 
     Example:
 
@@ -32,18 +46,37 @@ class Augmentation:
     (2, 32, 32, 3)
     """
 
-    def __init__(self, names: list[str]):
-        self.names = list(names)
-        self.layers = [layer for name in names for layer in _layers(name)]
+    def __init__(self, names: Sequence[str]):
+        self.names = tuple(check_choice("augment", name, AUGMENTATIONS) for name in names)
+        self.layers = [_MAKERS[name]() for name in self.names]
+        self._states = [v for layer in self.layers for v in layer.variables]
         self._apply = tf.function(self._call, reduce_retracing=True)
 
-    def _call(self, images: tf.Tensor) -> tf.Tensor:
+    def _call(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = {"images": images, "labels": labels}
         for layer in self.layers:
-            images = layer(images, training=True)
-        return images
+            batch = layer(batch, training=True)
+        return batch["images"], batch["labels"]
+
+    def augment_batch(
+        self, images: np.ndarray, labels: np.ndarray, *, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Augment images and, where they are mixed, labels.
+
+        Args:
+            images: `(batch, height, width, 3)` pixels, 0 to 255.
+            labels: `(batch, num_classes)` float32; only MixUp and CutMix change them.
+            seed: The same seed gives the same batch, to the bit.
+
+        Returns:
+            float32 images and labels of the same shapes.
+        """
+        for position, state in enumerate(self._states):
+            state.assign([derive_seed(seed, position), 0])
+        pixels, mixed = self._apply(images.astype("float32"), labels)
+        return pixels.numpy(), mixed.numpy()
 
     def __call__(self, images: np.ndarray, *, seed: int) -> np.ndarray:
-        """Augment `(batch, height, width, 3)` pixels; the same seed gives the same result."""
-        for position, layer in enumerate(self.layers):
-            layer.generator.state.assign([derive_seed(seed, position), 0])
-        return self._apply(images.astype("float32")).numpy()
+        """Augment images alone, for layers that leave labels as they are and for previews."""
+        labels = np.eye(len(images), dtype="float32")
+        return self.augment_batch(images, labels, seed=seed)[0]
