@@ -45,7 +45,7 @@ SYSTEM_NAMES = frozenset(
         "@eadir",
     }
 )
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ def looks_like_image(path: Path) -> bool:
             head = file.read(12)
     except OSError:
         return False
+    if head[:2] == b"BM":  # two letters alone would take many a text file for a bitmap
+        return head[6:10] == bytes(4)
     return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
 
 
@@ -165,7 +167,7 @@ def find_files(root: Path) -> Found:
     """
     found = Found()
     _walk(root, (), None, found)
-    found.files.sort(key=lambda file: file.parts)
+    found.files.sort(key=lambda file: file.name)
     found.skipped.sort()
     return found
 
