@@ -1,0 +1,155 @@
+"""A run folder: everything one command produced, written by one process at a time."""
+
+import os
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kerastl.errors import UsageError, suggest
+from kerastl.runs import atomic
+from kerastl.runs.faults import step
+from kerastl.runs.files import LockedFiles
+from kerastl.runs.locks import LOCK
+
+CONFIG = "config.toml"
+FINISHED = "metrics.json"  # written when nothing is left to train
+
+
+class RunFolder(LockedFiles):
+    """One folder with everything a command produced; the lock is held inside `with`.
+
+    Make one with `create` or `open`. Reading needs no lock. Writing takes it, for that one
+    file when not inside `with`, and removes what a killed process left half-written.
+
+    Example:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with RunFolder.create("finetune", Path(parent) / "out") as folder:
+    ...         folder.write_json("metrics.json", {"accuracy": float("nan")})
+    ...     folder.read_json("metrics.json")
+    {'accuracy': None}
+    """
+
+    @classmethod
+    def create(cls, command: str, out: str | os.PathLike[str] | None = None) -> Self:
+        """Make an empty folder and hold its lock.
+
+        Args:
+            command: What makes the run; the folder is `runs/<command>-<n>`.
+            out: Another folder, which must be new or empty.
+
+        Returns:
+            RunFolder, locked until its `with` block ends or `close` is called.
+
+        Raises:
+            UsageError: `out` holds a run or other files; says how to go on with it.
+            FolderInUseError: Another process is writing to `out`.
+            StorageError: The folder cannot be made.
+        """
+        path = _next_free(command) if out is None else Path(out)
+        if path.exists():
+            _check_is_folder(path)
+            if not (path / LOCK).exists():  # leave no lock in a folder of someone else's
+                _check_empty(path)
+        with atomic.translate_errors(path):
+            atomic.make_folder(path)
+        folder = cls(path)
+        folder.acquire()
+        try:
+            _check_empty(path)
+        except UsageError:
+            folder.close()
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Return an existing run, to read from or, inside `with`, to go on writing.
+
+        Args:
+            path: A folder that a command of this package made.
+
+        Raises:
+            UsageError: There is no such folder, or no run in it.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise UsageError(f"There is no run folder {path}.{_suggest_sibling(path)}")
+        if not (path / CONFIG).is_file():
+            raise UsageError(
+                f"{path} holds no run (no {CONFIG}): give the folder that a command such "
+                "as `kerastl finetune` named at its end."
+            )
+        return cls(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.exists(FINISHED)
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            error.run_folder = self.path  # so that the command line can say how to go on
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+
+def _next_free(command: str) -> Path:
+    parent = Path("runs")
+    pattern = re.compile(rf"{re.escape(command)}-(\d+)")
+    names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    taken = [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
+    number = max(taken, default=0) + 1
+    while True:  # another process may take the number first
+        path = parent / f"{command}-{number}"
+        with atomic.translate_errors(path):
+            atomic.make_folder(parent)
+            step("make folder")
+            try:
+                path.mkdir()
+                return path
+            except FileExistsError:
+                number += 1
+
+
+def _check_is_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise UsageError(f"{path} is a file: give a new or empty folder to write to.")
+
+
+def _check_empty(path: Path) -> None:
+    names = {entry.name for entry in path.iterdir()} - {LOCK}
+    names = {name for name in names if not atomic.is_temporary(name)}
+    if FINISHED in names:
+        raise UsageError(
+            f"{path} holds a finished run, which is not overwritten: give another folder."
+        )
+    if CONFIG in names:
+        raise UsageError(
+            f"{path} holds a run that did not come to its end: go on with it by --resume "
+            f"{path}, or give another folder."
+        )
+    if names:
+        raise UsageError(
+            f"{path} is not empty ({min(names)!r} is there): give a new or empty folder."
+        )
+
+
+def _suggest_sibling(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    return suggest(path.name, sorted(entry.name for entry in path.parent.iterdir()))
