@@ -1,0 +1,16 @@
+"""Training a model stage by stage: `finetune` and the `Run` it returns."""
+
+from typing import Any
+
+__all__ = ["Run", "finetune", "load_run"]
+
+_HOMES = {"Run": "results", "finetune": "training", "load_run": "loading"}
+
+
+def __getattr__(name: str) -> Any:
+    # lazily, so that planning a job does not import TensorFlow
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

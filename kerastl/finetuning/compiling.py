@@ -1,0 +1,85 @@
+"""Freezing layers and compiling a model for one stage: the one place that does either."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from kerastl.data.batches import Arrays
+from kerastl.schedules import plan_freeze
+from kerastl.stages import MIXING, LayerInfo, Stage
+
+
+def freeze_layers(
+    model: keras.Model, layers: tuple[LayerInfo, ...], stage: Stage
+) -> dict[str, bool]:
+    """Set every layer's `trainable` to the stage's plan and return the plan."""
+    plan = plan_freeze(layers, stage)
+    model.trainable = True  # a frozen model would override its layers
+    for name, trains in plan.items():
+        model.get_layer(name).trainable = trains
+    return plan
+
+
+def compile_stage(model: keras.Model, stage: Stage, *, multi_label: bool) -> None:
+    """Compile with a fresh optimizer, which Keras needs once the trainable set changed.
+
+    Optimizer slots are created here rather than in the first step, so that a resumed run
+    can assign them before it trains.
+    """
+    model.compile(
+        optimizer=build_optimizer(stage),
+        loss=build_loss(stage, multi_label=multi_label),
+        metrics=[build_accuracy(stage, multi_label=multi_label)],
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def build_optimizer(stage: Stage) -> keras.optimizers.Optimizer:
+    """Return a new optimizer of the stage's kind at the stage's rate."""
+    decay = stage.weight_decay or None
+    rate = stage.learning_rate
+    if stage.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=stage.momentum, weight_decay=decay)
+    if stage.optimizer == "adamw":  # 0.004 is the decay AdamW has in Keras unless told
+        return keras.optimizers.AdamW(rate, weight_decay=decay or 0.004)
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    return kinds[stage.optimizer](rate, weight_decay=decay)
+
+
+def needs_one_hot(stage: Stage) -> bool:
+    """Return whether mixing or smoothing makes labels that are not one class."""
+    return bool(stage.label_smoothing or set(stage.augment) & set(MIXING))
+
+
+def build_loss(stage: Stage, *, multi_label: bool) -> keras.losses.Loss:
+    """Return the cross-entropy that fits the labels; the head gives probabilities."""
+    if multi_label:
+        return keras.losses.BinaryCrossentropy(label_smoothing=stage.label_smoothing)
+    if needs_one_hot(stage):
+        return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy()
+
+
+def build_accuracy(stage: Stage, *, multi_label: bool) -> keras.metrics.Metric:
+    """Return the accuracy that fits the labels, called `accuracy` in every history."""
+    if multi_label:
+        return keras.metrics.BinaryAccuracy(name="accuracy")
+    if needs_one_hot(stage):
+        return keras.metrics.CategoricalAccuracy(name="accuracy")
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+
+def prepare_training(arrays: Arrays, stage: Stage, num_classes: int) -> Arrays:
+    """Return the arrays with the labels and sample weights the stage's loss takes."""
+    if stage.class_weight == "balanced":
+        counts = np.bincount(arrays.labels, minlength=num_classes)
+        balanced = len(arrays) / (num_classes * np.maximum(counts, 1))
+        weights = balanced.astype("float32")[arrays.labels]
+        arrays = dataclasses.replace(arrays, weights=weights)
+    return prepare_labels(arrays, stage, num_classes)
+
+
+def prepare_labels(arrays: Arrays, stage: Stage, num_classes: int) -> Arrays:
+    """Return the arrays with one-hot labels where the stage's loss takes them."""
+    return arrays.with_one_hot_labels(num_classes) if needs_one_hot(stage) else arrays

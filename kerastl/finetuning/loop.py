@@ -1,0 +1,248 @@
+"""The stage loop: freeze, train, verify, keep the best, stage after stage."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerastl.data.batches import Arrays
+from kerastl.data.statistics import ChannelStatistics
+from kerastl.errors import NothingSucceededError
+from kerastl.finetuning.checkpoints import EpochArrays, Keeper, Progress
+from kerastl.finetuning.compiling import freeze_layers
+from kerastl.finetuning.plain import PlainEngine
+from kerastl.finetuning.probing import ProbeEngine
+from kerastl.finetuning.selecting import find_best, score_row, should_stop
+from kerastl.finetuning.tasks import Engine, StageTask
+from kerastl.finetuning.verifying import check_digests, digest_layers
+from kerastl.models import get_info, layer_table, set_normalization
+from kerastl.seeds import derive_seed
+from kerastl.stages import LayerInfo, Schedule, Stage
+
+ENGINES = {"plain": PlainEngine}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a staged run needs and never changes."""
+
+    model: keras.Model
+    schedule: Schedule
+    train: Arrays
+    validation: Arrays | None
+    statistics: ChannelStatistics | None
+    seed: int
+    keeper: Keeper
+    engine: str = "plain"
+    max_steps: int | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    watch: Sequence["Watcher"] = ()
+
+
+class Watcher:
+    """Is told what happens, to show it; the default shows nothing."""
+
+    def begin_stage(self, stage: Stage, index: int, steps: int) -> None:
+        """Take note that a stage starts, with `steps` batches per epoch."""
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """Take note of a finished epoch."""
+
+    def end_stage(self, outcome: dict[str, Any]) -> None:
+        """Take note of a finished stage."""
+
+
+def run_stages(
+    job: Job, progress: Progress, resumed: EpochArrays | None = None
+) -> Progress:
+    """Run every stage from where `progress` is.
+
+    Args:
+        job: Model, schedule, data and where to keep progress.
+        progress: A new one, or that of an interrupted run whose start weights the model has.
+        resumed: What the last finished epoch of the stage in progress left.
+
+    Returns:
+        The same progress, complete; the model has the best weights of all stages.
+
+    Raises:
+        NothingSucceededError: No epoch ended with finite numbers.
+        RuntimeError: A stage changed what it froze, or did not move what it trains.
+    """
+    layers = layer_table(job.model)
+    while progress.stage < len(job.schedule):
+        _StageRun(job, layers, progress, resumed).run()
+        resumed = None
+    return progress
+
+
+class _StageRun:
+    """One stage in progress: the engine's epochs on one side, progress on the other."""
+
+    def __init__(
+        self,
+        job: Job,
+        layers: tuple[LayerInfo, ...],
+        progress: Progress,
+        resumed: EpochArrays | None,
+    ):
+        self.job, self.progress = job, progress
+        self.stage = job.schedule.stages[progress.stage]
+        self.is_new = resumed is None
+        if self.is_new:
+            progress.normalization = get_info(job.model).normalization
+            job.keeper.save_start(progress, job.model.get_weights())
+        self._normalize(self.stage.normalize)
+        self.start = job.model.get_weights()
+        self.before = digest_layers(job.model)
+        self.plan = freeze_layers(job.model, layers, self.stage)
+        self.moving = _moving_weights(job.model, self.plan)
+        self.best = _values(self.moving)
+        self.engine = self._build_engine()
+        if resumed is not None:
+            self._restore(resumed)
+
+    def _normalize(self, kind: str) -> None:
+        wanted = self.job.statistics if kind == "data" else None
+        if wanted is not None or get_info(self.job.model).normalization != "base":
+            set_normalization(self.job.model, wanted)
+
+    def _build_engine(self) -> Engine:
+        job, progress = self.job, self.progress
+        info = get_info(job.model)
+        task = StageTask(
+            model=job.model,
+            stage=self.stage,
+            train=job.train,
+            validation=job.validation,
+            num_classes=job.model.output_shape[-1],
+            multi_label=info.multi_label,
+            seed=derive_seed(job.seed, progress.stage, self.stage.name),
+            first_epoch=progress.epoch,
+            epochs_before=len(progress.rows) - progress.epoch,
+            max_steps=job.max_steps,
+            callbacks=job.callbacks,
+        )
+        kind = ProbeEngine if self.stage.solver == "exact" else ENGINES[job.engine]
+        return kind(task)
+
+    def _restore(self, arrays: EpochArrays) -> None:
+        _assign(self.moving, arrays.weights)
+        self.engine.set_state(arrays.engine)
+        self.best = list(arrays.best)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of this stage so far."""
+        return [r for r in self.progress.rows if r["stage_index"] == self.progress.stage]
+
+    def run(self) -> None:
+        """Train what is left of the stage, verify it, keep the best and commit."""
+        stage, index = self.stage, self.progress.stage
+        steps = -(-len(self.job.train) // stage.batch_size)
+        for watcher in self.job.watch:
+            watcher.begin_stage(stage, index, min(steps, self.job.max_steps or steps))
+        if not self._is_over():
+            self.clock = time.monotonic()
+            self.engine.train(self._record)
+        if any(np.isfinite(row["loss"]) for row in self.rows):
+            check_digests(self.before, digest_layers(self.job.model), self.plan)
+        self._finish(self._keep())
+
+    def _is_over(self) -> bool:
+        progress = self.progress
+        finished = progress.stopped or progress.epoch >= self.stage.epochs
+        return finished or should_stop(self.rows, self.stage.patience)
+
+    def _record(self, epoch: int, logs: dict[str, float], stopped: bool) -> bool:
+        now = time.monotonic()
+        row = {
+            "stage": self.stage.name,
+            "stage_index": self.progress.stage,
+            "epoch": len(self.progress.rows) + 1,
+            "stage_epoch": epoch + 1,
+            **{key: float(value) for key, value in logs.items()},
+            "seconds": round(now - self.clock, 3),
+        }
+        self.clock = now
+        self.progress.rows.append(row)
+        self.progress.epoch, self.progress.stopped = epoch + 1, stopped
+        rows = self.rows
+        if find_best(rows) == len(rows) - 1:
+            self.best = _values(self.moving)
+        arrays = EpochArrays(_values(self.moving), self.engine.get_state(), self.best)
+        self.job.keeper.save_epoch(self.progress, arrays)
+        for watcher in self.job.watch:
+            watcher.end_epoch(row)
+        return should_stop(rows, self.stage.patience)
+
+    def _keep(self) -> str:
+        """Leave the model with the weights worth keeping and say which they are."""
+        rows = self.rows
+        best = find_best(rows)
+        chosen = best if self.stage.restore_best or best is None else len(rows) - 1
+        if chosen is None or score_row(rows[chosen]) is None:
+            chosen = best
+        if chosen is None or self._is_worse(rows[chosen]):
+            return self._roll_back()
+        if chosen == best:
+            _assign(self.moving, self.best)
+        self.progress.kept = rows[chosen]
+        return f"kept epoch {rows[chosen]['stage_epoch']} of {len(rows)}"
+
+    def _is_worse(self, row: dict[str, Any]) -> bool:
+        kept = self.progress.kept
+        return kept is not None and score_row(row) < score_row(kept)
+
+    def _roll_back(self) -> str:
+        if self.progress.kept is None:
+            raise NothingSucceededError(
+                f"No epoch of stage {self.stage.name!r} ended with a finite loss, so there "
+                f"is no model to keep: lower learning_rate={self.stage.learning_rate:g}."
+            )
+        self.job.model.set_weights(self.start)
+        self._restore_normalization()
+        kept, diverged = self.progress.kept, find_best(self.rows) is None
+        what = "diverged" if diverged else "made things worse"
+        return f"{what}: rolled back to {kept['stage']} epoch {kept['epoch']}"
+
+    def _restore_normalization(self) -> None:
+        before = self.progress.normalization
+        if get_info(self.job.model).normalization != before:
+            statistics = None if before == "base" else ChannelStatistics(**before)
+            set_normalization(self.job.model, statistics)
+
+    def _finish(self, result: str) -> None:
+        trained = [v for v in self.moving if v.trainable]
+        outcome = {
+            **_describe(self.stage),
+            "trainable_parameters": int(sum(np.prod(v.shape) for v in trained)),
+            "total_parameters": self.job.model.count_params(),
+            "epochs_run": len(self.rows),
+            "outcome": result,
+        }
+        self.progress.outcomes.append(outcome)
+        self.progress.stage += 1
+        self.progress.epoch, self.progress.stopped = 0, False
+        for watcher in self.job.watch:
+            watcher.end_stage(outcome)
+
+
+def _describe(stage: Stage) -> dict[str, Any]:
+    return Schedule("stage", (stage,)).to_dict()["stages"][0]
+
+
+def _moving_weights(model: keras.Model, plan: dict[str, bool]) -> list[keras.Variable]:
+    return [w for layer in model.layers if plan[layer.name] for w in layer.weights]
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def _assign(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

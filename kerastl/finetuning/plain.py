@@ -1,0 +1,119 @@
+"""The reference engine: Keras' own compile and fit."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from kerastl.data.augmentation import Augmentation
+from kerastl.data.batches import EvaluationBatches, TrainingBatches
+from kerastl.finetuning.compiling import (
+    compile_stage,
+    prepare_labels,
+    prepare_training,
+)
+from kerastl.finetuning.rates import compute_rate
+from kerastl.finetuning.tasks import Record, StageTask
+from kerastl.seeds import derive_seed
+
+
+class PlainEngine:
+    """Trains a stage with `fit`; what the user's callbacks see is Keras itself."""
+
+    def __init__(self, task: StageTask):
+        self.task = task
+        compile_stage(task.model, task.stage, multi_label=task.multi_label)
+        self.batches = TrainingBatches(
+            prepare_training(task.train, task.stage, task.num_classes),
+            batch_size=task.stage.batch_size,
+            seed=task.seed,
+            augmentation=Augmentation(task.stage.augment) if task.stage.augment else None,
+            max_steps=task.max_steps,
+        )
+
+    def get_state(self) -> list[np.ndarray]:
+        """Return the optimizer's variables: slots, rate and step counter."""
+        return [v.numpy() for v in self.task.model.optimizer.variables]
+
+    def set_state(self, arrays: Sequence[np.ndarray]) -> None:
+        """Assign the optimizer's variables."""
+        for variable, array in zip(
+            self.task.model.optimizer.variables, arrays, strict=True
+        ):
+            variable.assign(array)
+
+    def train(self, record: Record) -> None:
+        """Fit from the task's first epoch on.
+
+        Epochs are numbered over the whole run, so that TensorBoard and CSV loggers of the
+        user draw one line, except under `KERAS_MAX_EPOCHS`, which Keras compares with that
+        number.
+        """
+        task = self.task
+        offset = 0 if keras.config.max_epochs() else task.epochs_before
+        task.model.fit(
+            self.batches,
+            epochs=offset + task.stage.epochs,
+            initial_epoch=offset + task.first_epoch,
+            validation_data=self._validation(),
+            callbacks=[
+                _EpochSeeds(self.batches, task.seed, offset),
+                _RateSetter(task, len(self.batches)),
+                *task.callbacks,
+                _Recorder(record, offset),
+            ],
+            verbose=0,
+        )
+
+    def _validation(self) -> EvaluationBatches | None:
+        task = self.task
+        if task.validation is None:
+            return None
+        return EvaluationBatches(
+            prepare_labels(task.validation, task.stage, task.num_classes),
+            batch_size=task.stage.batch_size,
+            max_steps=task.max_steps,
+        )
+
+
+class _EpochSeeds(keras.callbacks.Callback):
+    """Makes every draw of an epoch a function of the stage's seed and the epoch."""
+
+    def __init__(self, batches: TrainingBatches, seed: int, offset: int):
+        super().__init__()
+        self.batches, self.seed, self.offset = batches, seed, offset
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        epoch -= self.offset
+        self.batches.set_epoch(epoch)
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for position, state in enumerate(states):  # of Dropout and other random layers
+            state.assign([derive_seed(self.seed, epoch, "layer", position), 0])
+
+
+class _RateSetter(keras.callbacks.Callback):
+    """Assigns the learning rate of each step before it."""
+
+    def __init__(self, task: StageTask, steps_per_epoch: int):
+        super().__init__()
+        self.stage, self.steps_per_epoch = task.stage, steps_per_epoch
+        self.step = task.first_epoch * steps_per_epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        rate = compute_rate(self.stage, self.step, self.steps_per_epoch)
+        self.model.optimizer.learning_rate = rate
+        self.step += 1
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Hands each finished epoch to the stage loop; last, so that it sees all logs."""
+
+    def __init__(self, record: Record, offset: int):
+        super().__init__()
+        self.record, self.offset = record, offset
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        rate = float(self.model.optimizer.learning_rate)
+        logs = {**(logs or {}), "learning_rate": rate}
+        if self.record(epoch - self.offset, logs, self.model.stop_training):
+            self.model.stop_training = True

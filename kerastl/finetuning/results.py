@@ -1,0 +1,165 @@
+"""A finished run: the trained model, its history, its scores and how to keep them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import pandas as pd
+
+from kerastl.data import Data, Split
+from kerastl.errors import UsageError
+from kerastl.evaluation import Scores, score
+from kerastl.finetuning.checkpoints import Progress
+from kerastl.finetuning.selecting import find_best
+from kerastl.finetuning.writing import write_results
+from kerastl.models import get_info, predict_probabilities
+from kerastl.reporting.figures import plot_history
+from kerastl.reporting.tables import render_run_html, render_run_text
+from kerastl.runs import RunFolder
+from kerastl.stages import Schedule
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+COLUMNS = (
+    "stage",
+    "stage_index",
+    "epoch",
+    "stage_epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+)
+
+
+class Run:
+    """What `finetune` returns; shows itself as a table of its stages.
+
+    Attributes:
+        model: keras.Model with the best weights of all stages.
+        data: What it was trained on.
+        schedule: The stages, as they ran.
+        settings: dict of seed, engine and max_steps.
+        folder: RunFolder it is written to, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: keras.Model,
+        data: Data,
+        schedule: Schedule,
+        settings: dict[str, Any],
+    ):
+        self.model, self.data, self.schedule = model, data, schedule
+        self.settings = settings
+        self.folder: RunFolder | None = None
+        self.progress = Progress()
+        self.scores: dict[str, Scores] = {}
+        self.probabilities: dict[str, np.ndarray] = {}
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch over all stages; `is_best` marks the epoch that was kept."""
+        rows = self.progress.rows
+        frame = pd.DataFrame(rows, columns=[c for c in COLUMNS if not rows or c in rows[0]])
+        kept = self.progress.kept
+        return frame.assign(is_best=frame["epoch"].eq(kept["epoch"] if kept else None))
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """One dict per finished stage: settings, trained parameters and what came of it."""
+        return self.progress.outcomes
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds: scores by split, and what was selected on."""
+        kept = self.progress.kept or {}
+        validated = self.data.validation is not None
+        return {
+            **{split: scores.to_dict() for split, scores in self._scored().items()},
+            "selected_on": "validation" if validated else None,
+            "best": {"stage": kept.get("stage"), "epoch": kept.get("epoch")},
+            "notes": list(self.data.notes),
+        }
+
+    def _scored(self) -> dict[str, Scores]:
+        if self.data.validation is not None:
+            self._score("validation", self.data.validation)
+        return self.scores
+
+    def _score(self, name: str, split: Split) -> Scores:
+        if name not in self.scores:
+            pixels = split.pixels(get_info(self.model).image_size)
+            self.probabilities[name] = predict_probabilities(self.model, pixels)
+            self.scores[name] = score(
+                split.labels, self.probabilities[name], self.data.class_names
+            )
+        return self.scores[name]
+
+    def evaluate(self) -> Scores:
+        """Score the test split: the one number nothing was chosen by.
+
+        The images are read at the first call; later calls return the same scores.
+
+        Returns:
+            Scores with intervals and baselines.
+
+        Raises:
+            UsageError: The data has no test split.
+        """
+        if self.data.test is None:
+            raise UsageError(
+                "There is no test split to evaluate on: load the images with test=0.2, or "
+                "give a test folder. The validation scores were selected on."
+            )
+        is_new = "test" not in self.scores
+        scores = self._score("test", self.data.test)
+        if is_new and self.folder is not None:
+            self.write()
+        return scores
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw loss and accuracy over all stages; returns what it was drawn on."""
+        return plot_history(self.history, ax)
+
+    def predict(self, paths: str | Path | list[str | Path]) -> pd.DataFrame:
+        """Classify image files, folders or globs.
+
+        Returns:
+            DataFrame with path, label, confidence and the most probable classes.
+        """
+        from kerastl.predicting import predict_paths  # sits above this module
+
+        return predict_paths(self.model, paths)
+
+    def save(self, out: str | Path) -> Path:
+        """Write model, scores, figures and report to a new folder and return its path.
+
+        Raises:
+            UsageError: The folder is not empty.
+            StorageError: A file cannot be written.
+        """
+        with RunFolder.create("finetune", out) as folder:
+            write_results(folder, self)
+        return folder.path
+
+    def write(self) -> None:
+        """Write everything to the run's own folder again."""
+        with self.folder:
+            write_results(self.folder, self)
+
+    def best_row(self) -> dict[str, Any] | None:
+        """Return the row of the best epoch of all stages."""
+        best = find_best(self.progress.rows)
+        return None if best is None else self.progress.rows[best]
+
+    def __repr__(self) -> str:
+        return render_run_text(self.stages, self.history, self.metrics)
+
+    def _repr_html_(self) -> str:
+        return render_run_html(self.stages, self.history, self.metrics)

@@ -1,0 +1,51 @@
+"""What an engine is given to train one stage, and what it promises in return."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from kerastl.data.batches import Arrays
+from kerastl.stages import Stage
+
+# called after every epoch with its number in the stage, its logs and whether a callback of
+# the user asked to stop; returns whether to stop
+Record = Callable[[int, dict[str, float], bool], bool]
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """One stage of one model over decoded images.
+
+    `seed` belongs to the stage; `first_epoch` epochs of the stage are already done, and
+    `epochs_before` epochs of the stages before it. `callbacks` are the user's own.
+    """
+
+    model: keras.Model
+    stage: Stage
+    train: Arrays
+    validation: Arrays | None
+    num_classes: int
+    multi_label: bool
+    seed: int
+    first_epoch: int = 0
+    epochs_before: int = 0
+    max_steps: int | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+
+class Engine(Protocol):
+    """Trains one stage; knows nothing of schedules, searches or folders."""
+
+    def __init__(self, task: StageTask) -> None: ...
+
+    def get_state(self) -> list[np.ndarray]:
+        """Return what beside the weights an epoch leaves to the next: optimizer slots."""
+
+    def set_state(self, arrays: Sequence[np.ndarray]) -> None:
+        """Put back what `get_state` returned, before training."""
+
+    def train(self, record: Record) -> None:
+        """Run the epochs from `task.first_epoch` on, calling `record` after each."""

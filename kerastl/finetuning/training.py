@@ -1,0 +1,210 @@
+"""`finetune`: a model and images in, a run out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import keras
+
+from kerastl.bases import get_base
+from kerastl.data import Data
+from kerastl.data.batches import Arrays
+from kerastl.errors import UsageError, check_choice
+from kerastl.finetuning.checkpoints import EpochArrays, FolderKeeper, NoKeeper, Progress
+from kerastl.finetuning.loop import ENGINES, Job, run_stages
+from kerastl.finetuning.progress import BarWatcher, build_watchers
+from kerastl.finetuning.results import Run
+from kerastl.finetuning.resuming import check_same_run, record_start
+from kerastl.models import get_info, layer_table, set_class_names, set_normalization
+from kerastl.runs import RunFolder
+from kerastl.schedules import check_schedule, resolve_schedule
+from kerastl.stages import Schedule, Stage
+
+
+class StageOptions(TypedDict, total=False):
+    """Settings of `kerastl.Stage` that `finetune` changes in every stage.
+
+    A list gives one value per stage; a single learning rate sets the first stage's, and
+    later stages keep their ratio to it.
+    """
+
+    epochs: int | Sequence[int]
+    learning_rate: float | Sequence[float]
+    batch_size: int
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    lr_schedule: str
+    step_epochs: int
+    step_factor: float
+    warmup_epochs: int
+    patience: int | None
+    restore_best: bool
+    augment: Sequence[str]
+    class_weight: str | None
+    train_batchnorm: bool
+    label_smoothing: float
+    normalize: str
+
+
+def finetune(
+    model: keras.Model,
+    data: Data,
+    *,
+    schedule: str | Schedule | Stage | Sequence[Stage] = "hybrid",
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+    engine: str = "plain",
+    max_steps: int | None = None,
+    **options: Unpack[StageOptions],
+) -> Run:
+    """Train a model stage by stage and keep the best epoch of all stages.
+
+    Each stage sets which layers train, compiles with a fresh optimizer and calls `fit`, as
+    the Keras guide to transfer learning does by hand; afterwards it is verified that
+    exactly the declared layers moved. Settings are selected on the validation split; the
+    test split is not touched before `run.evaluate()`.
+
+    Args:
+        model: From `kerastl.build_model` or `kerastl.load_model`; trained in place.
+        data: From `kerastl.load_images`.
+        schedule: A name of `kerastl.schedules.SCHEDULES`, a Schedule, a Stage or a list.
+        seed: Decides order, augmentation and dropout. The same seed on the same machine
+            gives the same weights.
+        out: A new folder to write the run to, after every epoch, so that nothing finished
+            is lost. Default: nothing is written before `run.save(...)`.
+        resume: Go on with the run in `out`, from its last finished epoch.
+        callbacks: Passed on to `fit` in every stage.
+        verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" by where stderr goes.
+        engine: "plain": Keras' compile and fit.
+        max_steps: Batches per epoch at most, for trying things out.
+        **options: Stage settings to change in every stage, as `StageOptions` lists them.
+
+    Returns:
+        Run with the trained model and its history.
+
+    Raises:
+        UsageError: Model, schedule or an option does not fit; before anything is trained.
+        DataError: An image cannot be read; the sentence names it.
+        FolderInUseError: Another process writes to `out`.
+        ResumeRefusedError: Data or settings differ from those of the run in `out`.
+        NothingSucceededError: No epoch ended with finite numbers.
+
+    Example:
+
+    >>> import kerastl
+    >>> data = kerastl.load_images("digits")
+    >>> model = kerastl.build_model("tiny", num_classes=10, weights=None)
+    >>> run = finetune(model, data, schedule="feature-extraction", epochs=1, max_steps=2,
+    ...                verbose=0)
+    >>> list(run.history["stage"])
+    ['head']
+    """
+    check_choice("engine", engine, ENGINES)
+    if resume and out is None:
+        raise UsageError("resume=True goes on with the run in `out`: give its folder.")
+    schedule = prepare_schedule(model, data, schedule, options)
+    settings = {"engine": engine, "seed": seed, "max_steps": max_steps}
+    run = Run(model=model, data=data, schedule=schedule, settings=settings)
+    watchers = build_watchers(verbose, schedule)
+    if out is None:
+        return _train(run, None, watchers, callbacks)
+    folder = RunFolder.open(out) if resume else RunFolder.create("finetune", out)
+    with folder:
+        run.folder = folder
+        _train(run, folder, watchers, callbacks)
+        run.write()
+    return run
+
+
+def prepare_schedule(
+    model: keras.Model,
+    data: Data,
+    schedule: str | Schedule | Stage | Sequence[Stage],
+    options: StageOptions,
+) -> Schedule:
+    """Resolve and check a schedule for this model and data, before any image is decoded."""
+    _match_labels(model, data)
+    blocks = [block for block, _ in get_base(get_info(model).base).cuts]
+    resolved = resolve_schedule(schedule, blocks, options)
+    check_schedule(layer_table(model), resolved)
+    for stage in resolved:
+        if data.multi_label and (stage.class_weight or stage.solver == "exact"):
+            raise UsageError(
+                f"Stage {stage.name!r} has class_weight or solver='exact', which need one "
+                "class per image; these images have several labels each."
+            )
+    return resolved
+
+
+def _match_labels(model: keras.Model, data: Data) -> None:
+    info = get_info(model)
+    outputs = model.output_shape[-1]
+    if outputs != data.num_classes or info.multi_label != data.multi_label:
+        kind = "labels" if data.multi_label else "classes"
+        raise UsageError(
+            f"The model ends in {outputs} outputs (multi_label={info.multi_label}), but the "
+            f"data has {data.num_classes} {kind}: build it with num_classes="
+            f"{data.num_classes}, multi_label={data.multi_label}."
+        )
+    if info.class_names and info.class_names != data.class_names:
+        raise UsageError(
+            f"The model was trained on classes {', '.join(info.class_names)}, the data has "
+            f"{', '.join(data.class_names)}: build a new model for these."
+        )
+    set_class_names(model, data.class_names)
+
+
+def _train(run: Run, folder: RunFolder | None, watchers: list, callbacks: Sequence) -> Run:
+    progress, resumed = _start(run, folder)
+    bars = [watcher for watcher in watchers if isinstance(watcher, BarWatcher)]
+    job = Job(
+        model=run.model,
+        schedule=run.schedule,
+        train=_decode(run, run.data.train),
+        validation=_decode(run, run.data.validation),
+        statistics=_measure_channels(run),
+        seed=run.settings["seed"],
+        keeper=FolderKeeper(folder) if folder else NoKeeper(),
+        engine=run.settings["engine"],
+        max_steps=run.settings["max_steps"],
+        callbacks=[*callbacks, *(bar.callback for bar in bars)],
+        watch=watchers,
+    )
+    try:
+        run.progress = run_stages(job, progress, resumed)
+    finally:
+        for bar in bars:
+            bar.stop()
+    return run
+
+
+def _start(run: Run, folder: RunFolder | None) -> tuple[Progress, EpochArrays | None]:
+    if folder is None:
+        return Progress(), None
+    if not folder.exists("config.toml"):
+        record_start(run, folder)
+        return Progress(), None
+    check_same_run(run, folder)
+    keeper = FolderKeeper(folder)
+    progress = keeper.load_progress()
+    if progress is None:
+        return Progress(), None
+    run.model.set_weights(keeper.load_start(progress))
+    if progress.normalization != "base":
+        set_normalization(run.model, run.data.channel_statistics())
+    return progress, keeper.load_epoch(progress)
+
+
+def _decode(run: Run, split) -> Arrays | None:
+    if split is None:
+        return None
+    return Arrays(split.pixels(get_info(run.model).image_size), split.labels)
+
+
+def _measure_channels(run: Run):
+    wanted = any(stage.normalize == "data" for stage in run.schedule)
+    return run.data.channel_statistics() if wanted else None
