@@ -1,9 +1,10 @@
 """Keeping the last finished epoch of a staged run on disk, and finding it again.
 
-`checkpoint/progress.json` is the commit mark: it names the files that belong together and is
-written after them, so a kill at any moment leaves either the last epoch or the one before.
+`checkpoint/progress.json` is the commit mark: it names the files that belong together and
+is written after them, so a kill at any moment leaves the last epoch or the one before.
 """
 
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -20,9 +21,10 @@ class Progress:
     """Where a run is: all but the weights.
 
     `stage` is the index of the stage in progress, `epoch` how many of its epochs are done,
-    `stopped` whether a callback of the user ended it, `rows` one dict per finished epoch of the run, `outcomes` one per finished stage, `kept`
-    the row whose weights the model has at the start of the stage in progress, and
-    `normalization` what the model's pixels are normalised with there.
+    `stopped` whether a callback of the user ended it, `rows` one dict per finished epoch of
+    the run, `outcomes` one per finished stage, `kept` the row whose weights the model has
+    at the start of the stage in progress, `normalization` what its pixels are normalised
+    with there.
     """
 
     stage: int = 0
@@ -48,9 +50,11 @@ class EpochArrays:
 class Keeper(Protocol):
     """Where progress is kept: in a run folder, or nowhere."""
 
-    def save_start(self, progress: Progress, weights: Sequence[np.ndarray]) -> None: ...
+    def save_start(self, progress: Progress, weights: Sequence[np.ndarray]) -> None:
+        """Keep the whole model as a stage finds it."""
 
-    def save_epoch(self, progress: Progress, arrays: EpochArrays) -> None: ...
+    def save_epoch(self, progress: Progress, arrays: EpochArrays) -> None:
+        """Keep one finished epoch."""
 
 
 class NoKeeper:
@@ -82,10 +86,8 @@ class FolderKeeper:
         old = (progress.epoch_file,)
         progress.epoch_file = f"checkpoint/epoch-{progress.stage}-{progress.epoch}.npz"
         parts = {"weights": arrays.weights, "engine": arrays.engine, "best": arrays.best}
-        named = {
-            k: v for name, part in parts.items() for k, v in _numbered(name, part).items()
-        }
-        self.folder.write_arrays(progress.epoch_file, named)
+        named = [_numbered(name, part) for name, part in parts.items()]
+        self.folder.write_arrays(progress.epoch_file, dict(ChainMap(*named)))
         self._commit(progress, old)
 
     def _commit(self, progress: Progress, old: Sequence[str | None]) -> None:

@@ -62,7 +62,8 @@ def run_stages(
 
     Args:
         job: Model, schedule, data and where to keep progress.
-        progress: A new one, or that of an interrupted run whose start weights the model has.
+        progress: A new one, or that of an interrupted run; then the model has the weights
+            with which the stage in progress started.
         resumed: What the last finished epoch of the stage in progress left.
 
     Returns:

@@ -124,7 +124,7 @@ class BarWatcher(Watcher):
 
 
 class _BatchSteps(keras.callbacks.Callback):
-    """Moves a bar with every training batch, at most ten times a second."""
+    """Moves a bar with every training batch."""
 
     def __init__(self, watcher: BarWatcher):
         super().__init__()

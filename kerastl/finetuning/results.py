@@ -1,5 +1,6 @@
 """A finished run: the trained model, its history, its scores and how to keep them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,15 @@ from kerastl.finetuning.checkpoints import Progress
 from kerastl.finetuning.selecting import find_best
 from kerastl.finetuning.writing import write_results
 from kerastl.models import get_info, predict_probabilities
-from kerastl.reporting.figures import plot_history
-from kerastl.reporting.tables import render_run_html, render_run_text
+from kerastl.predicting import predict_paths
+from kerastl.reporting import plot_history, run_html, run_text
 from kerastl.runs import RunFolder
 from kerastl.stages import Schedule
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = (
     "stage",
@@ -97,7 +99,7 @@ class Run:
             pixels = split.pixels(get_info(self.model).image_size)
             self.probabilities[name] = predict_probabilities(self.model, pixels)
             self.scores[name] = score(
-                split.labels, self.probabilities[name], self.data.class_names
+                split.labels, self.probabilities[name], self.data.class_names, split=name
             )
         return self.scores[name]
 
@@ -123,8 +125,8 @@ class Run:
             self.write()
         return scores
 
-    def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw loss and accuracy over all stages; returns what it was drawn on."""
+    def plot(self, ax: "Sequence[Axes] | None" = None) -> "Figure":
+        """Draw loss and accuracy over all stages and return the figure."""
         return plot_history(self.history, ax)
 
     def predict(self, paths: str | Path | list[str | Path]) -> pd.DataFrame:
@@ -133,8 +135,6 @@ class Run:
         Returns:
             DataFrame with path, label, confidence and the most probable classes.
         """
-        from kerastl.predicting import predict_paths  # sits above this module
-
         return predict_paths(self.model, paths)
 
     def save(self, out: str | Path) -> Path:
@@ -159,7 +159,7 @@ class Run:
         return None if best is None else self.progress.rows[best]
 
     def __repr__(self) -> str:
-        return render_run_text(self.stages, self.history, self.metrics)
+        return run_text(self.stages, self.history, self.metrics)
 
     def _repr_html_(self) -> str:
-        return render_run_html(self.stages, self.history, self.metrics)
+        return run_html(self.stages, self.history, self.metrics)

@@ -15,6 +15,7 @@ from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import check_same_run, record_start
+from kerastl.finetuning.writing import write_results
 from kerastl.models import get_info, layer_table, set_class_names, set_normalization
 from kerastl.runs import RunFolder
 from kerastl.schedules import check_schedule, resolve_schedule
@@ -116,7 +117,7 @@ def finetune(
     with folder:
         run.folder = folder
         _train(run, folder, watchers, callbacks)
-        run.write()
+        write_results(folder, run)
     return run
 
 
@@ -146,8 +147,8 @@ def _match_labels(model: keras.Model, data: Data) -> None:
     if outputs != data.num_classes or info.multi_label != data.multi_label:
         kind = "labels" if data.multi_label else "classes"
         raise UsageError(
-            f"The model ends in {outputs} outputs (multi_label={info.multi_label}), but the "
-            f"data has {data.num_classes} {kind}: build it with num_classes="
+            f"The model ends in {outputs} outputs (multi_label={info.multi_label}), but "
+            f"the data has {data.num_classes} {kind}: build it with num_classes="
             f"{data.num_classes}, multi_label={data.multi_label}."
         )
     if info.class_names and info.class_names != data.class_names:
