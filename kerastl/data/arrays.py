@@ -100,7 +100,10 @@ def _round(images: np.ndarray, factor: int) -> np.ndarray:
 
 def _scale_note(factor: int) -> str:
     if factor == 255:
-        return "The images are floats of which none is above 1: taken as 0-1 and multiplied by 255."
+        return (
+            "The images are floats of which none is above 1: taken as 0-1 and multiplied "
+            "by 255."
+        )
     return "The images are floats with values above 1: taken as 0-255 and rounded."
 
 

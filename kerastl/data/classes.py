@@ -50,10 +50,8 @@ def settle_classes(listing: Listing, *, multi_label: bool = False) -> tuple[str,
     class_names = listing.class_names or sort_classes(known)
     _check_unknown(class_names, first)
     if len(class_names) < (1 if multi_label else 2):
-        raise DataError(
-            f"There is only one class, {', '.join(map(repr, class_names)) or 'none at all'}: "
-            "give images of at least two."
-        )
+        held = f"only one class, {class_names[0]!r}" if class_names else "no class at all"
+        raise DataError(f"There is {held}: give images of at least two classes.")
     return class_names
 
 
@@ -82,9 +80,10 @@ def _check_case(first: dict[str, Sample]) -> None:
 def _check_unknown(class_names: tuple[str, ...], first: dict[str, Sample]) -> None:
     for label, sample in sorted(first.items()):
         if label not in class_names:
+            known = ", ".join(class_names[:20])
             raise DataError(
                 f"{sample.split} has the class {label!r} ({sample.name}), which train has "
-                f"not; train has: {', '.join(class_names[:20])}.{suggest(label, class_names)}"
+                f"not; train has: {known}.{suggest(label, class_names)}"
             )
 
 

@@ -17,6 +17,7 @@ from kerastl.data.reading import Reading
 from kerastl.data.tables import list_csv, list_frame
 from kerastl.errors import DataError, UsageError, suggest
 
+ARRAYS = "<arrays>"  # how settings name a source that is no path
 TABLES = (".csv", ".tsv", ".txt")
 KINDS = (
     "a folder, a CSV or TSV file, a zip file, a DataFrame, an image array with labels=, "
@@ -85,6 +86,8 @@ def _list(source: object, labels: object, reading: Reading) -> Listing:
 def _check_text(text: str) -> str:
     if not text or "\0" in text:
         raise UsageError(f"data={text!r} is none of: {KINDS}.")
+    if text == ARRAYS:
+        raise UsageError("data='<arrays>' were arrays: load them in Python again.")
     if "://" in text:
         raise UsageError(f"data={text!r} is a URL: download it first and give the folder.")
     return text

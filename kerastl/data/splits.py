@@ -99,7 +99,7 @@ def split_samples(
     """
     marks = _mark(labels, len(class_names))
     shares = np.array([1 - validation - test, validation, test])
-    _check_sizes(marks, groups, class_names, np.count_nonzero(shares))
+    check_class_sizes(labels, groups, class_names, np.count_nonzero(shares))
     quotas = _quotas(marks.sum(axis=0), shares)
     for attempt in range(ATTEMPTS):
         generator = np.random.default_rng(derive_seed(seed, "split", attempt))
@@ -123,11 +123,16 @@ def _mark(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return np.column_stack([labels, np.ones(len(labels))]).astype("int32")
 
 
-def _check_sizes(
-    marks: np.ndarray, groups: np.ndarray, class_names: Sequence[str], needed: int
+def check_class_sizes(
+    labels: np.ndarray, groups: np.ndarray, class_names: Sequence[str], needed: int
 ) -> None:
+    """Refuse classes that cannot be in every split.
+
+    Raises:
+        DataError: A class has fewer groups than `needed` splits; it is named.
+    """
     for place, name in enumerate(class_names):
-        rows = np.flatnonzero(marks[:, place])
+        rows = np.flatnonzero(labels[:, place] if labels.ndim == 2 else labels == place)
         distinct = len(np.unique(groups[rows]))
         if distinct >= needed:
             continue

@@ -255,7 +255,7 @@ def _check_repeated(table: Table, number: int, sample: Sample, first: int, earli
         if here != there:
             raise DataError(
                 f"{table.shown} row {number}: {sample.name!r} has the {what} "
-                f"{_said(here)}, but row {first} says {_said(there)}: keep one of the two rows."
+                f"{_said(here)}, but row {first} says {_said(there)}: keep one row."
             )
 
 

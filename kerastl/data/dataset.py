@@ -1,0 +1,229 @@
+"""What training is given: classes, and splits that decode their pixels once."""
+
+import hashlib
+import html
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerastl.data.classes import count_classes
+from kerastl.data.listing import SPLITS, Listing
+from kerastl.errors import StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from kerastl.data.checks import CheckReport
+    from kerastl.data.statistics import ChannelStatistics
+
+ROWS_SHOWN = 30  # classes in the table of a notebook
+SIZES_KEPT = 2  # decoded copies per split: the size trained at and one more
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Images of one split in a fixed order, with labels.
+
+    Use it where Keras wants arrays: `model.predict(split.pixels(64))` fits `split.labels`.
+
+    Args:
+        name: `train`, `validation` or `test`.
+        labels: `(n,)` int32 class indices, or `(n, classes)` float32 of 0 and 1.
+        names: Relative path per image, or `images[12]` for row 12 of an array.
+        paths: The file of each image; empty for arrays.
+        images: `(n, height, width, 3)` uint8 for arrays, else None.
+        budget: Bytes of memory for decoded pixels; above it they lie in a file. None for a
+            third of what is free.
+
+    Example:
+
+    >>> images = np.zeros((2, 8, 8, 3), "uint8")
+    >>> split = Split("train", np.array([0, 1]), ("a", "b"), images=images)
+    >>> len(split), split.pixels(4).shape
+    (2, (2, 4, 4, 3))
+    """
+
+    name: str
+    labels: np.ndarray
+    names: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+    images: np.ndarray | None = None
+    budget: int | None = None
+    _cache: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Split({self.name!r}, {len(self)} images)"
+
+    def pixels(self, image_size: int | Sequence[int]) -> np.ndarray:
+        """Return all images at one size; they are decoded at the first call and kept.
+
+        Args:
+            image_size: Side in pixels or `(height, width)`; images are stretched to it.
+
+        Returns:
+            `(n, height, width, 3)` uint8, in the order of `labels`; do not write into it.
+
+        Raises:
+            DataError: Files cannot be decoded; the first are named.
+            UsageError: `image_size` is not a size.
+        """
+        from kerastl.data.decoding import check_image_size
+
+        size = check_image_size(image_size)
+        if size not in self._cache:
+            while len(self._cache) >= SIZES_KEPT:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[size] = self._decode(size)
+        return self._cache[size]
+
+    def _decode(self, size: tuple[int, int]) -> np.ndarray:
+        from kerastl.data.pixels import load_pixels, resize_arrays
+
+        if self.images is not None:
+            return resize_arrays(self.images, size)
+        return load_pixels(self.paths, size, budget=self.budget)
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield the SHA-256 of each image's content, in order, reading in threads."""
+        if self.images is not None:
+            shape = repr(self.images.shape[1:]).encode()
+            for image in self.images:
+                yield hashlib.sha256(shape + image.tobytes()).digest()
+            return
+        with ThreadPoolExecutor() as pool:
+            yield from pool.map(_digest_file, self.paths, chunksize=64)
+
+
+def _digest_file(path: Path) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise StorageError(
+            f"{str(path)!r} cannot be read any more ({error.strerror}): load the "
+            "images again."
+        ) from error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Data:
+    """Labelled images, split; what `load_images` returns and `finetune` takes.
+
+    Args:
+        class_names: Class of each model output, in order.
+        multi_label: Whether an image may have several classes, or none.
+        train: Training split.
+        validation: Validation split; None where its share is 0.
+        test: Test split; None where its share is 0.
+        settings: Arguments that load the same data again, apart from the seed.
+        seed: What the splits were drawn with.
+        notes: What was recognised, decided or left out, one line each.
+        listing: All samples and skipped files of the source.
+    """
+
+    class_names: tuple[str, ...]
+    multi_label: bool
+    train: Split
+    validation: Split | None
+    test: Split | None
+    settings: dict[str, Any]
+    seed: int
+    notes: tuple[str, ...]
+    listing: Listing
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits there are, by name."""
+        every = zip(SPLITS, (self.train, self.validation, self.test), strict=True)
+        return {name: split for name, split in every if split is not None}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of classes, paths, contents, labels and splits; reads every file once."""
+        digest = hashlib.sha256(repr((self.multi_label, self.class_names)).encode())
+        lines = []
+        for name, split in self.splits.items():
+            labels = split.labels.tolist()
+            for sample, content, label in zip(
+                split.names, split.digests(), labels, strict=True
+            ):
+                lines.append(repr((sample, name, label, content.hex())))
+        for line in sorted(lines):
+            digest.update(line.encode())
+        return digest.hexdigest()
+
+    def counts(self) -> "pd.DataFrame":
+        """Return the number of images per class and split.
+
+        Returns:
+            DataFrame of ints, classes down, splits across.
+        """
+        import pandas as pd
+
+        columns = {
+            name: count_classes(split.labels, self.num_classes)
+            for name, split in self.splits.items()
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.class_names, name="class"))
+
+    def preview(
+        self,
+        n: int = 9,
+        augment: Sequence[str] = ("flip", "crop"),
+        image_size: int | Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> "Figure":
+        """Draw training images as training sees them, augmented.
+
+        Args:
+            n: How many.
+            augment: Names of augmentations; empty for the images as they are.
+            image_size: Side or `(height, width)` to draw at; None for a size that fits.
+            seed: Which images and which random changes.
+
+        Returns:
+            matplotlib Figure.
+        """
+        from kerastl.data.preview import preview
+
+        return preview(self, n, augment, image_size, seed)
+
+    def channel_statistics(self) -> "ChannelStatistics":
+        """Return mean and deviation per channel of the training images, in [0, 1]."""
+        from kerastl.data.statistics import channel_statistics
+
+        return channel_statistics(self.train)
+
+    def check(self) -> "CheckReport":
+        """Look for unreadable, misnamed and duplicate files, leaks and small classes."""
+        from kerastl.data.checks import check_listing
+
+        return check_listing(self.listing)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
+        total = sum(map(len, self.splits.values()))
+        kind = "multi-label images" if self.multi_label else "images"
+        return f"Data({total} {kind} of {self.num_classes} classes: {sizes})"
+
+    def _repr_html_(self) -> str:
+        """Show counts per class and the notes in a notebook."""
+        table = self.counts().head(ROWS_SHOWN).to_html(escape=True)
+        rest = self.num_classes - ROWS_SHOWN
+        more = f"<p>and {rest} more classes</p>" if rest > 0 else ""
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return f"<p>{html.escape(repr(self))}</p>{table}{more}<ul>{notes}</ul>"
