@@ -1,4 +1,4 @@
-"""Training a base of our own from random weights on a large data set, to ship its weights."""
+"""Training a base of our own from random weights, to ship its weights."""
 
 import hashlib
 import io

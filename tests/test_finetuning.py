@@ -34,6 +34,11 @@ def train(model, data, schedule="feature-extraction", **settings):
     return kerastl.finetune(model, data, schedule=schedule, **settings)
 
 
+def equal(before, after):
+    pairs = zip(before, after, strict=True)
+    return all(np.array_equal(old, new) for old, new in pairs)
+
+
 def weights_by_layer(model):
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 
@@ -234,11 +239,11 @@ def test_wrong_models_and_options_are_refused_before_training(data):
     before = model.get_weights()
     with pytest.raises(UsageError, match="'epoch' is not a setting.*'epochs'"):
         kerastl.finetune(model, data, epoch=3)
+    stages = [Stage(name="head"), Stage(name="x", unfreeze="block9")]
     with pytest.raises(UsageError, match="unfreeze='block9'"):
-        stages = [Stage(name="head"), Stage(name="x", unfreeze="block9")]
         kerastl.finetune(model, data, schedule=Schedule("bad", stages))
+    other = kerastl.build_model("tiny", num_classes=4, weights=None, image_size=SIDE)
     with pytest.raises(UsageError, match="ends in 4 outputs.*the data has 3 classes"):
-        other = kerastl.build_model("tiny", num_classes=4, weights=None, image_size=SIDE)
         kerastl.finetune(other, data)
     with pytest.raises(UsageError, match="engine='fast'"):
         kerastl.finetune(model, data, engine="fast")

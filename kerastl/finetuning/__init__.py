@@ -2,9 +2,9 @@
 
 from typing import Any
 
-__all__ = ["Run", "finetune", "load_run"]
+__all__ = ["Run", "finetune"]
 
-_HOMES = {"Run": "results", "finetune": "training", "load_run": "loading"}
+_HOMES = {"Run": "results", "finetune": "training"}
 
 
 def __getattr__(name: str) -> Any:
