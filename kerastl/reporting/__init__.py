@@ -1,0 +1,33 @@
+"""Tables, figures and one HTML page, made from a run's rows and predictions.
+
+Nothing here trains, loads a model or writes a file: functions return text, figures and
+bytes, the same for the same folder.
+"""
+
+import importlib
+
+_HOMES = {
+    "plot_confusion": "figures",
+    "plot_history": "curves",
+    "plot_images": "figures",
+    "plot_worst": "figures",
+    "render_figures": "report",
+    "render_report": "report",
+    "run_html": "tables",
+    "run_text": "tables",
+    "stage_text": "tables",
+    "worst_predictions": "predictions",
+    "worst_titles": "predictions",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

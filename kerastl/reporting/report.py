@@ -1,0 +1,94 @@
+"""A run folder as figures and as one HTML page; the same folder gives the same bytes."""
+
+from pathlib import Path
+
+from matplotlib import style
+
+from kerastl.reporting import sections
+from kerastl.reporting.canvas import figure_png
+from kerastl.reporting.curves import plot_history
+from kerastl.reporting.figures import plot_confusion, plot_images, plot_worst
+from kerastl.reporting.page import hide_home, render_page
+from kerastl.reporting.records import RunRecord, read_record
+
+
+def render_figures(folder: str | Path) -> dict[str, bytes]:
+    """Draw the figures of a run from the files in its folder.
+
+    Args:
+        folder: A run folder.
+
+    Returns:
+        PNG bytes by file name: history.png, confusion_matrix.png (test, else validation),
+        train_batch.png and worst_predictions.png, each where its data is there.
+
+    Raises:
+        UsageError: The folder holds nothing of a run.
+    """
+    return draw_figures(read_record(folder))
+
+
+def render_report(folder: str | Path) -> str:
+    """Write a run up as one self-contained HTML page, saying what is missing.
+
+    Args:
+        folder: A run folder; every file in it is optional.
+
+    Returns:
+        HTML with the figures inside; it runs no script and fetches nothing.
+
+    Raises:
+        UsageError: The folder holds nothing of a run.
+    """
+    record = read_record(folder)
+    figures = draw_figures(record)
+    parts = (show(record, figures) for show in sections.ORDER)
+    return render_page(_name_run(record), parts)
+
+
+def _name_run(record: RunRecord) -> str:
+    base, data = (record.settings.get(key) for key in ("base", "data"))
+    if not base or not data:
+        return "kerastl run"
+    return hide_home(f"kerastl: {base} on {data}")
+
+
+def draw_figures(record: RunRecord) -> dict[str, bytes]:
+    """Draw every figure a record has the data for.
+
+    Args:
+        record: What `read_record` returned.
+
+    Returns:
+        PNG bytes by file name.
+    """
+    # A user's own matplotlib style must not change what a folder's report looks like.
+    with style.context("default", after_reset=True):
+        drawn = {
+            "history.png": _draw_history(record),
+            "confusion_matrix.png": _draw_confusion(record),
+            "train_batch.png": _draw_sample(record, "train_batch"),
+            "worst_predictions.png": _draw_sample(record, "worst"),
+        }
+    return {name: png for name, png in drawn.items() if png is not None}
+
+
+def _draw_history(record: RunRecord) -> bytes | None:
+    return None if record.history is None else figure_png(plot_history(record.history))
+
+
+def _draw_confusion(record: RunRecord) -> bytes | None:
+    scores = record.main_scores
+    if scores is None or scores.multi_label:
+        return None
+    title = f"{scores.split}, {scores.n:,} images"
+    figure = plot_confusion(scores.confusion, scores.class_names, title=title)
+    return figure_png(figure)
+
+
+def _draw_sample(record: RunRecord, name: str) -> bytes | None:
+    images, titles = record.sample(name)
+    if len(images) == 0:
+        return None
+    draw = plot_worst if name == "worst" else plot_images
+    return figure_png(draw(images, titles))

@@ -1,0 +1,208 @@
+"""The sections of the report, each a function of a record and its figures."""
+
+from collections.abc import Callable
+
+from kerastl.evaluation.layout import format_share, html_table
+from kerastl.evaluation.scores import Scores
+from kerastl.evaluation.sentences import describe, quote
+from kerastl.reporting import page
+from kerastl.reporting.fonts import choose_lettering
+from kerastl.reporting.predictions import count_mixups, worst_predictions
+from kerastl.reporting.records import RunRecord
+from kerastl.reporting.tables import NOT_READ, chosen_note, stage_rows
+
+_FOLDED_CLASSES = 40
+_LISTED_MISTAKES = 20
+
+
+def say_summary(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return the headline: what was scored and what that means."""
+    scores = record.main_scores
+    if scores is None:
+        return page.paragraph("This run has no scores yet.", "lead")
+    lead = page.paragraph(describe(scores), "lead")
+    notes = map(page.paragraph, record.metrics.get("notes") or ())
+    return "\n".join((lead, *_say_unread(scores), *notes))
+
+
+def _say_unread(scores: Scores) -> tuple[str, ...]:
+    return () if scores.split == "test" else (page.paragraph(NOT_READ),)
+
+
+def show_training(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return the table of stages and the curves."""
+    header, rows = stage_rows(record.stages, record.history, record.metrics.get("best"))
+    table = html_table(header, rows, right=range(2, 7)) if rows else ""
+    chosen = page.paragraph(chosen_note(record.metrics), "note")
+    hint = choose_lettering([row[0] for row in rows]).hint
+    curves = page.picture(figures.get("history.png"), "Loss and accuracy per epoch")
+    return page.section(
+        "Training",
+        table,
+        chosen if rows and record.history is not None else "",
+        curves,
+        page.paragraph("Stages are numbered as in the table.", "note") if hint else "",
+    )
+
+
+def show_scores(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return all measures, the confusion matrix and the table of classes."""
+    scores = record.main_scores
+    if scores is None:
+        return ""
+    return page.section(
+        "Scores",
+        _tabulate_measures(record.scores),
+        page.subsection(
+            f"Classes on the {scores.split} split",
+            _show_confusion(scores, figures),
+            _tabulate_classes(scores),
+        ),
+    )
+
+
+def _show_confusion(scores: Scores, figures: dict[str, bytes]) -> str:
+    if scores.multi_label:
+        note = "An image may carry several labels, so there is no confusion matrix."
+        return page.paragraph(note, "note")
+    said = "Which class was taken for which; the table below has the numbers per class"
+    picture = page.picture(figures.get("confusion_matrix.png"), said)
+    if choose_lettering(scores.class_names).hint:
+        picture += page.paragraph("Classes are numbered as in the table below.", "note")
+    return picture
+
+
+def _tabulate_measures(scores: dict[str, Scores]) -> str:
+    uses = {"test": "test (not chosen on)", "validation": "validation (chosen on)"}
+    listed = [_list_measures(each) for each in scores.values()]
+    names = list(dict.fromkeys(name for each in listed for name in each))
+    rows = [[name, *(each.get(name, "–") for each in listed)] for name in names]
+    caption = "In brackets the 95 % interval that the true value is believed to lie in."
+    return html_table(["measure", *(uses[split] for split in scores)], rows, (), caption)
+
+
+def _list_measures(scores: Scores) -> dict[str, str]:
+    listed = {
+        "images": f"{scores.n:,}",
+        "accuracy": scores.accuracy,
+        "always answering the commonest": (
+            f"{scores.baseline.value:.3f}, {quote(scores.baseline_class)}"
+        ),
+        "balanced accuracy": scores.balanced_accuracy,
+        "micro F1": scores.micro_f1,
+        "macro F1": scores.macro_f1,
+        **{f"top-{k} accuracy": measure for k, measure in scores.top_k.items()},
+        "Matthews correlation": scores.matthews,
+        "log loss": scores.log_loss,
+    }
+    return {name: _show(value) for name, value in listed.items() if value is not None}
+
+
+def _show(value: object) -> str:
+    return format_share(value) if isinstance(value, float) else str(value)
+
+
+def _tabulate_classes(scores: Scores) -> str:
+    rows = [
+        [
+            str(number),
+            row[0],
+            f"{row[1]:,}",
+            *map(format_share, row[2:4]),
+            f"{row[4]:.3f} to {row[5]:.3f}",
+            format_share(row[6]),
+        ]
+        for number, row in enumerate(scores.per_class.itertuples(index=False, name=None), 1)
+    ]
+    header = ["", "class", "images", "precision", "recall", "95 % interval", "F1"]
+    table = html_table(header, rows, right=(0, 2, 3, 4, 5, 6))
+    many = len(rows) > _FOLDED_CLASSES
+    return page.folded(f"All {len(rows):,} classes", table) if many else table
+
+
+def show_mistakes(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return the worst predictions as figure and table, and the commonest mix-ups."""
+    return page.section(
+        "Mistakes",
+        page.picture(
+            figures.get("worst_predictions.png"),
+            "The images the model was most sure about and wrong",
+        ),
+        _list_titles(record, "worst"),
+        *_tabulate_mistakes(record),
+    )
+
+
+def _list_titles(record: RunRecord, name: str) -> str:
+    """Return the titles as a list where the figure could only number its images."""
+    titles = record.sample(name)[1]
+    if not titles or not choose_lettering(titles).hint:
+        return ""
+    return page.numbered_list(title.replace("\n", ", ") for title in titles)
+
+
+def _tabulate_mistakes(record: RunRecord) -> tuple[str, ...]:
+    if record.predictions is None or record.predictions.empty:
+        return ()
+    splits = set(record.predictions["split"])
+    split = "test" if "test" in splits else min(splits)
+    rows = record.predictions[record.predictions["split"] == split]
+    worst = worst_predictions(rows, _LISTED_MISTAKES)
+    if worst.empty:
+        return (page.paragraph(f"No mistake among the {len(rows):,} {split} images."),)
+    listed = worst[["name", "label", "predicted", "confidence"]]
+    cells = [[*row[:3], format_share(row[3])] for row in listed.itertuples(index=False)]
+    sure = html_table(["image", "label", "predicted", "confidence"], cells, right=(3,))
+    mixed = html_table(["label", "taken for", "images"], count_mixups(rows), right=(2,))
+    return (
+        page.subsection(f"Most confident mistakes on the {split} split", sure),
+        page.subsection("Commonest mix-ups", mixed),
+    )
+
+
+def show_batch(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return the training batch as the model saw it."""
+    said = "Images of the first training batch, augmented as the model sees them"
+    batch = page.picture(figures.get("train_batch.png"), said)
+    titles = _list_titles(record, "train_batch")
+    return page.section("A training batch", batch, titles)
+
+
+def show_settings(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return config.toml as it stands, home folders shortened."""
+    return page.section("Settings", page.preformatted(page.hide_home(record.config)))
+
+
+def show_environment(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return versions and machine."""
+    rows = [
+        [page.hide_home(text) for text in pair] for pair in _flatten(record.environment)
+    ]
+    return page.section("Environment", html_table(["what", "value"], rows) if rows else "")
+
+
+def _flatten(facts: dict[str, object]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in sorted(facts.items()):
+        if isinstance(value, dict):
+            pairs += [(f"{name}: {key}", text) for key, text in _flatten(value)]
+        else:
+            pairs.append((str(name), str(value)))
+    return pairs
+
+
+def show_missing(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return what could not be shown and why."""
+    return page.section("Missing", *map(page.paragraph, record.missing))
+
+
+ORDER: tuple[Callable[[RunRecord, dict[str, bytes]], str], ...] = (
+    say_summary,
+    show_training,
+    show_scores,
+    show_mistakes,
+    show_batch,
+    show_settings,
+    show_environment,
+    show_missing,
+)
