@@ -13,10 +13,10 @@ import numpy as np
 from kerastl.data.inspection import Inspection, digest_pixels, inspect_files
 
 # Measured on 1,000 CIFAR-10 images and 396 photos saved again (JPEG of quality 30 to 90,
-# GIF, WebP) or resized (by 0.5 to 2): at each setting 97 % or more stayed within 4 bits, and
-# all thumbnails within 12 levels, those of the photos within 4. No two different images came
-# within 4 bits; the nearest were 6 bits and 26 levels apart. Small images keep more of the
-# noise, as a thumbnail averages fewer of their pixels.
+# GIF, WebP) or resized (by 0.5 to 2): at each setting 97 % or more stayed within 4 bits,
+# and all thumbnails within 12 levels, those of the photos within 4. No two different
+# images came within 4 bits; the nearest were 6 bits and 26 levels apart. Small images keep
+# more of the noise, as a thumbnail averages fewer of their pixels.
 MAX_BITS = 4
 TOLERANCE = 6.0  # mean difference of the thumbnails, of 255
 SMALL_TOLERANCE = 12.0
