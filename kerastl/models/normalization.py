@@ -1,0 +1,99 @@
+"""From 0-255 RGB pixels to what a base was trained on, as layers of the model."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from kerastl.bases import Base, get_base
+from kerastl.errors import UsageError
+from kerastl.models.information import get_info
+
+LAYER = "preprocessing"
+_CAFFE_MEAN = (123.68, 116.779, 103.939)  # of ImageNet, RGB in 0-255
+_TORCH_MEAN, _TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class ChannelStatistics(Protocol):
+    """Mean and standard deviation of red, green and blue, in [0, 1]."""
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Three means."""
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Three standard deviations."""
+
+
+def preprocess(pixels: keras.KerasTensor, base: Base) -> keras.KerasTensor:
+    """Add the layers that turn 0-255 RGB pixels into what `base` was trained on."""
+    if base.preprocessing == "none":  # the first layers of the base do it
+        return pixels
+    if base.preprocessing == "caffe":
+        pixels = pixels[..., ::-1]
+    scale, offset = _base_scaling(base.preprocessing)
+    return keras.layers.Rescaling(scale, offset, name=LAYER)(pixels)
+
+
+def set_normalization(model: keras.Model, statistics: ChannelStatistics | None) -> None:
+    """Standardise images by their own statistics instead of the base's, in place.
+
+    The model must be compiled again afterwards: what was traced before keeps the old ones.
+
+    Args:
+        model: Made by `build_model` or `load_model`.
+        statistics: `.mean` and `.std` of red, green and blue in [0, 1], as
+            `data.channel_statistics()` returns; None for the base's own.
+
+    Raises:
+        UsageError: The base normalises inside its own graph, or a value is out of range.
+    """
+    info = get_info(model)
+    mode = get_base(info.base).preprocessing
+    if mode == "none":
+        raise UsageError(
+            f"normalize='data' does not go with base={info.base!r}, whose own layers "
+            "normalise: keep normalize='base'."
+        )
+    known = None if statistics is None else _check_statistics(statistics)
+    layer = model.get_layer(LAYER)
+    layer.scale, layer.offset = _scaling(mode, known)
+    model.predict_function = None
+    normalization = known or "base"
+    model.kerastl = dataclasses.replace(info, normalization=normalization)
+
+
+def _check_statistics(statistics: ChannelStatistics) -> dict[str, tuple[float, ...]]:
+    mean = tuple(float(value) for value in statistics.mean)
+    std = tuple(float(value) for value in statistics.std)
+    if len(mean) != 3 or not all(0 <= value <= 1 for value in mean):
+        raise UsageError(f"mean={mean} must be three numbers from 0 to 1.")
+    if len(std) != 3 or not all(0 < value <= 1 for value in std):
+        raise UsageError(
+            f"std={std} must be three numbers above 0, up to 1: is it all one colour?"
+        )
+    return {"mean": mean, "std": std}
+
+
+def _scaling(mode: str, known: dict[str, tuple[float, ...]] | None) -> tuple:
+    if known is None:
+        return _base_scaling(mode)
+    scale, offset = _standardise(known["mean"], known["std"])
+    return (scale[::-1], offset[::-1]) if mode == "caffe" else (scale, offset)
+
+
+def _base_scaling(mode: str) -> tuple:
+    if mode == "caffe":  # after the channels were turned round to BGR
+        return 1.0, [-value for value in reversed(_CAFFE_MEAN)]
+    if mode == "tf":
+        return 1 / 127.5, -1.0
+    return _standardise(_TORCH_MEAN, _TORCH_STD)
+
+
+def _standardise(mean: Sequence[float], std: Sequence[float]) -> tuple:
+    scale = 1 / (255 * np.asarray(std))
+    offset = -np.asarray(mean) / np.asarray(std)
+    return scale.tolist(), offset.tolist()

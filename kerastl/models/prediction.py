@@ -1,0 +1,36 @@
+"""Probabilities for many images, a batch at a time."""
+
+import keras
+import numpy as np
+
+from kerastl.errors import UsageError
+
+
+def predict_probabilities(
+    model: keras.Model, pixels: np.ndarray, batch_size: int = 32
+) -> np.ndarray:
+    """Predict the probabilities of the classes for images, in inference mode.
+
+    Only one batch at a time is copied, so `pixels` may be a memory map larger than memory.
+
+    Args:
+        model: From `(batch, height, width, 3)` pixels to `(batch, classes)`.
+        pixels: `(n, height, width, 3)` uint8, RGB.
+        batch_size: Images per step; the last step may have fewer.
+
+    Returns:
+        `(n, classes)` float32.
+
+    Raises:
+        UsageError: The images are not of the model's size.
+    """
+    expected = (*pixels.shape[:1], *model.input_shape[1:])
+    if pixels.shape != expected:
+        raise UsageError(
+            f"pixels of shape {pixels.shape} do not fit: it must be {expected}."
+        )
+    out = np.empty((len(pixels), model.output_shape[-1]), np.float32)
+    for start in range(0, len(pixels), batch_size):
+        batch = np.ascontiguousarray(pixels[start : start + batch_size])
+        out[start : start + batch_size] = model.predict_on_batch(batch)
+    return out

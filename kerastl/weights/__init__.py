@@ -1,0 +1,26 @@
+"""Pretrained weights: where they are kept, how they are fetched, how they are verified.
+
+Files have the names and the folder Keras gives them, `$KERAS_HOME/models`, so what Keras
+has downloaded is found and what is downloaded here serves Keras too.
+"""
+
+from kerastl.weights.download import fetch_weights, find_obstacle
+from kerastl.weights.files import WeightsFile, cache_folder, cached_path
+from kerastl.weights.resolving import (
+    PRETRAINED,
+    RANDOM,
+    ResolvedWeights,
+    resolve_weights,
+)
+
+__all__ = [
+    "PRETRAINED",
+    "RANDOM",
+    "ResolvedWeights",
+    "WeightsFile",
+    "cache_folder",
+    "cached_path",
+    "fetch_weights",
+    "find_obstacle",
+    "resolve_weights",
+]
