@@ -22,3 +22,8 @@ def write_tree(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path
             write_image(root / folder / f"{number:03}{suffix}", seed)
             seed += 1
     return root
+
+
+def labels_by_name(listing) -> dict:
+    """Return name to label of each sample."""
+    return {sample.name: sample.label for sample in listing.samples}

@@ -198,12 +198,16 @@ class Data:
         Returns:
             matplotlib Figure.
         """
-        from kerastl.data.preview import preview
+        from kerastl.data.preview import draw_preview
 
-        return preview(self, n, augment, image_size, seed)
+        return draw_preview(self, n, augment, image_size, seed)
 
     def channel_statistics(self) -> "ChannelStatistics":
         """Return mean and deviation per channel of the training images, in [0, 1]."""
+        return self._statistics
+
+    @cached_property
+    def _statistics(self) -> "ChannelStatistics":
         from kerastl.data.statistics import channel_statistics
 
         return channel_statistics(self.train)

@@ -78,7 +78,7 @@ def load_images(
     """
     check_shares(validation, test)
     check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
-    budget = parse_budget(cache_budget)
+    seed, budget = check_seed(seed), parse_budget(cache_budget)
     listing = list_source(
         source,
         labels=labels,
@@ -88,7 +88,7 @@ def load_images(
         group_rule=group_rule,
         multi_label=multi_label,
     )
-    shares = Shares(listing, validation, test, check_seed(seed))
+    shares = Shares(listing, validation, test, seed)
     if on_bad_image == "skip":
         shares.settle(multi_label)  # a class that is too small shows before any decoding
         shares = replace(shares, listing=leave_out_unreadable(listing))

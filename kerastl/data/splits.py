@@ -101,19 +101,31 @@ def split_samples(
     shares = np.array([1 - validation - test, validation, test])
     check_class_sizes(labels, groups, class_names, np.count_nonzero(shares))
     quotas = _quotas(marks.sum(axis=0), shares)
-    for attempt in range(ATTEMPTS):
-        generator = np.random.default_rng(derive_seed(seed, "split", attempt))
-        split = _assign(marks, groups, quotas, generator)
-        missing = _missing(marks, split, np.flatnonzero(shares))
-        if not missing.any():
-            break
-    if missing[0].any():
-        name = class_names[int(np.argmax(missing[0]))]
+    split, missing = _best_attempt(marks, groups, quotas, seed)
+    if missing[TRAIN].any():
+        name = class_names[int(np.argmax(missing[TRAIN]))]
         raise DataError(
             f"No image of class {name!r} can be in train while groups stay whole: loosen "
             "group_rule or give a split column."
         )
     return split
+
+
+def _best_attempt(
+    marks: np.ndarray, groups: np.ndarray, quotas: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first split with each class everywhere, else the one nearest to it."""
+    best = None
+    for attempt in range(ATTEMPTS):
+        generator = np.random.default_rng(derive_seed(seed, "split", attempt))
+        split = _assign(marks, groups, quotas, generator)
+        missing = _missing(marks, split, quotas)
+        cost = (missing[TRAIN].sum(), missing.sum())
+        if best is None or cost < best[0]:
+            best = (cost, split, missing)
+        if not missing.any():
+            break
+    return best[1], best[2]
 
 
 def _mark(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -209,6 +221,7 @@ def _fill(marks, rows, left: np.ndarray, split: np.ndarray, generator) -> None:
             dealt = dealt[take:]
 
 
-def _missing(marks: np.ndarray, split: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return `(splits, classes)` of whether a class has no sample in a split."""
-    return np.array([marks[split == place].sum(axis=0) == 0 for place in places])
+def _missing(marks: np.ndarray, split: np.ndarray, quotas: np.ndarray) -> np.ndarray:
+    """Return `(splits, classes)` of whether a class has no sample where it should."""
+    counts = [marks[split == place].sum(axis=0) for place in range(len(SPLITS))]
+    return (np.array(counts) == 0) & (quotas > 0)
