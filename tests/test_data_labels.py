@@ -104,8 +104,9 @@ def test_bad_rules_are_refused_before_any_file(rule, match):
 def test_functions_may_skip_and_must_return_text():
     assert apply_rule("label_rule", lambda name: name[0], "a.jpg") == "a"
     assert apply_rule("label_rule", lambda name: None, "a.jpg") is None
-    with pytest.raises(UsageError, match="label_rule returned 7 for 'a.jpg'"):
-        apply_rule("label_rule", lambda name: 7, "a.jpg")
+    for wrong in (7, " "):
+        with pytest.raises(UsageError, match=f"label_rule returned {wrong!r} for"):
+            apply_rule("label_rule", {"a.jpg": wrong}.get, "a.jpg")
 
 
 def test_path_fields_of_a_file_without_folder():

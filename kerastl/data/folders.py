@@ -17,6 +17,7 @@ from kerastl.data.reading import Reading
 from kerastl.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv")
+ALLOWED = {"label_rule", "group_rule"}
 OUTSIDE = "not in a class folder"
 
 
@@ -54,10 +55,8 @@ def list_folder(root: Path, reading: Reading, *, shown: str | None = None) -> Li
         DataError: There are no images, no classes, or an empty class folder.
         UsageError: `multi_label` without a rule: a folder is one label.
     """
-    allowed = {"label_rule", "group_rule"} | (
-        {"multi_label"} if reading.label_rule else set()
-    )
-    reading.only("a folder (unless label_rule gives labels such as 'a|b')", allowed)
+    kind = "a folder" if reading.label_rule else "a folder without label_rule"
+    reading.only(kind, ALLOWED | ({"multi_label"} if reading.label_rule else set()))
     found, shown = find_files(root), shown or str(root)
     if not found.files:
         raise DataError(_no_images(shown, found))

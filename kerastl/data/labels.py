@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from kerastl.data.listing import normalize_name
 from kerastl.errors import DataError, UsageError, suggest
 
 Rule = str | Callable[[str], str | None]
@@ -228,12 +229,14 @@ def apply_rule(
     """
     if isinstance(rule, Template):
         try:
-            return rule(name, columns)
+            return normalize_name(rule(name, columns))
         except DataError as error:
             raise DataError(f"{argument} cannot be used on {name!r}: {error}") from None
     result = rule(name)
-    if not isinstance(result, str | None):
+    if result is None:
+        return None
+    if not isinstance(result, str) or not result.strip():
         raise UsageError(
             f"{argument} returned {result!r} for {name!r}: return text, or None to skip."
         )
-    return result
+    return normalize_name(result.strip())

@@ -102,7 +102,10 @@ def _list_path(path: Path, reading: Reading) -> Listing:
     if suffix in TABLES and path.is_file():
         return list_csv(path, reading)
     if suffix == ".zip" and path.is_file():
-        return list_folder(unpack(path), reading, shown=path.name)
+        folder = unpack(path)
+        listing = list_folder(folder, reading, shown=path.name)
+        note = f"{path.name} is unpacked in {folder}."
+        return replace(listing, notes=(note, *listing.notes))
     raise UsageError(f"data={str(path)!r} is none of: {KINDS}.")
 
 
