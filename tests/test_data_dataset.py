@@ -318,3 +318,12 @@ def test_preview_and_statistics_are_of_the_training_images(tree):
     assert statistics.mean == pytest.approx(pixels.mean(axis=(0, 1, 2)), abs=1e-6)
     assert data.channel_statistics() is statistics
     assert len(data.preview(4, augment=()).axes) == 4
+
+
+def test_check_reports_on_every_file_of_the_source(tree):
+    data = load_images(tree)
+    assert data.check().ok
+    (tree / data.test.names[0]).write_bytes(b"broken")
+    report = data.check()
+    assert not report.ok
+    assert data.test.names[0] in str(report)

@@ -216,7 +216,12 @@ class Data:
         """Look for unreadable, misnamed and duplicate files, leaks and small classes."""
         from kerastl.data.checks import check_listing
 
-        return check_listing(self.listing)
+        return check_listing(
+            self.listing,
+            validation=self.settings["validation"],
+            test=self.settings["test"],
+            on_bad_image=self.settings["on_bad_image"],
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
