@@ -1,0 +1,116 @@
+"""kerastl: image transfer learning with Keras 3.
+
+From labelled images to a model you can trust, in three calls::
+
+    data = kerastl.load_images("photos/")
+    model = kerastl.build_model("resnet50", num_classes=data.num_classes)
+    run = kerastl.finetune(model, data, schedule="hybrid")
+
+Names are imported when they are first used, so `import kerastl` takes no time.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kerastl.bases import base_names as base_names
+    from kerastl.bases import get_base as get_base
+    from kerastl.data import Data as Data
+    from kerastl.data import check_images as check_images
+    from kerastl.data import decode_image as decode_image
+    from kerastl.data import load_images as load_images
+    from kerastl.errors import DataError as DataError
+    from kerastl.errors import KerastlError as KerastlError
+    from kerastl.errors import StorageError as StorageError
+    from kerastl.errors import UsageError as UsageError
+    from kerastl.evaluation import Scores as Scores
+    from kerastl.evaluation import score as score
+    from kerastl.evaluation import wilson_interval as wilson_interval
+    from kerastl.finetuning import Run as Run
+    from kerastl.finetuning import finetune as finetune
+    from kerastl.finetuning import load_run as load_run
+    from kerastl.models import build_model as build_model
+    from kerastl.models import get_info as get_info
+    from kerastl.models import load_model as load_model
+    from kerastl.models import predict_probabilities as predict_probabilities
+    from kerastl.models import save_model as save_model
+    from kerastl.options import Options as Options
+    from kerastl.predicting import predict_paths as predict_paths
+    from kerastl.schedules import SCHEDULES as SCHEDULES
+    from kerastl.schedules import named_schedule as named_schedule
+    from kerastl.stages import Schedule as Schedule
+    from kerastl.stages import Stage as Stage
+
+__version__ = "0.1.0"
+
+# name -> the module it comes from
+_HOMES = {
+    "Data": "data",
+    "DataError": "errors",
+    "KerastlError": "errors",
+    "Options": "options",
+    "Run": "finetuning",
+    "SCHEDULES": "schedules",
+    "Schedule": "stages",
+    "Scores": "evaluation",
+    "Stage": "stages",
+    "StorageError": "errors",
+    "UsageError": "errors",
+    "base_names": "bases",
+    "build_model": "models",
+    "check_images": "data",
+    "decode_image": "data",
+    "finetune": "finetuning",
+    "get_base": "bases",
+    "get_info": "models",
+    "load_images": "data",
+    "load_model": "models",
+    "load_run": "finetuning",
+    "named_schedule": "schedules",
+    "predict_paths": "predicting",
+    "predict_probabilities": "models",
+    "save_model": "models",
+    "score": "evaluation",
+    "wilson_interval": "evaluation",
+}
+__all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
+    "Data",
+    "DataError",
+    "KerastlError",
+    "Options",
+    "Run",
+    "SCHEDULES",
+    "Schedule",
+    "Scores",
+    "Stage",
+    "StorageError",
+    "UsageError",
+    "base_names",
+    "build_model",
+    "check_images",
+    "decode_image",
+    "finetune",
+    "get_base",
+    "get_info",
+    "load_images",
+    "load_model",
+    "load_run",
+    "named_schedule",
+    "predict_paths",
+    "predict_probabilities",
+    "save_model",
+    "score",
+    "wilson_interval",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kerastl' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"kerastl.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

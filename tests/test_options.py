@@ -9,7 +9,7 @@ import pytest
 
 from kerastl.errors import UsageError
 from kerastl.options import FIELDS, GROUPS, Options, difference, from_toml, to_toml
-from kerastl.stages import STAGE_FIELDS, Stage
+from kerastl.stages import STAGE_FIELDS, Schedule, Stage
 
 EXAMPLES = {
     "data": 'photos/개 "와" 고양이\\n\n\x7f',
@@ -123,7 +123,14 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("500MB", 5e8), ("2GB", 2e9), ("1.5 gb", 1.5e9), ("7", 7), ("3k", 3000), (10, 10)],
+    [
+        ("500MB", 500 << 20),
+        ("2GiB", 2 << 30),
+        ("1.5 gb", 3 << 29),
+        ("7", 7),
+        ("3k", 3072),
+        (9, 9),
+    ],
 )
 def test_cache_budget_reads_units(text, size):
     assert Options(cache_budget=text).cache_budget == size
@@ -131,7 +138,8 @@ def test_cache_budget_reads_units(text, size):
 
 def test_stages_become_stages_and_allow_any_schedule_name():
     options = Options(schedule="mine", stages=[Stage(name="a"), {"name": "b", "epochs": 2}])
-    assert [stage.epochs for stage in options.stages] == [10, 2]
+    assert [stage["epochs"] for stage in options.stages] == [10, 2]
+    assert Schedule.from_dict({"name": "mine", "stages": options.stages})
     with pytest.raises(UsageError, match="schedule='mine' is not one of"):
         Options(schedule="mine")
 
@@ -173,14 +181,28 @@ def test_every_option_is_in_a_group_with_help():
         assert 5 < len(field.metadata["help"]) < 70
 
 
-def test_difference_names_option_before_and_now_but_not_the_folder():
+def test_difference_names_option_before_and_now_but_not_places():
     before = Options(epochs=5, weights=None, out="a")
-    now = dataclasses.replace(before, epochs=(3, 5), weights="imagenet", out="b")
+    now = dataclasses.replace(before, epochs=(3, 5), weights="imagenet", out="b", data="x")
     assert difference(before, now) == [
         "weights: not set in the run, imagenet now",
         "epochs: 5 in the run, (3, 5) now",
     ]
     assert difference(before, before) == []
+
+
+def test_difference_looks_into_stages():
+    head = Stage(name="head")
+    before = Options(stages=[head, Stage(name="top", patience=3)])
+    now = Options(stages=[head, Stage(name="top", epochs=2)])
+    assert difference(before, now) == [
+        "stage 'top', epochs: 10 in the run, 2 now",
+        "stage 'top', patience: 3 in the run, not set now",
+    ]
+    assert difference(before, Options(stages=[head])) == [
+        "stages: head, top in the run, head now"
+    ]
+    assert difference(Options(), now) == ["stages: not set in the run, head, top now"]
 
 
 def test_same_option_given_in_two_forms_is_the_same():

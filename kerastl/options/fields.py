@@ -22,7 +22,7 @@ from kerastl.options.values import (
     read_whole,
 )
 from kerastl.schedules import SCHEDULES
-from kerastl.stages import AUGMENTATIONS, LR_SCHEDULES, OPTIMIZERS, Stage
+from kerastl.stages import AUGMENTATIONS, LR_SCHEDULES, OPTIMIZERS
 
 GROUPS = {
     "images": "which images, which labels, which splits",
@@ -52,7 +52,7 @@ def _option(
 
 
 def _choice(default: str | None, choices: Iterable[str], group: str, help: str) -> Any:
-    return _option(default, read_choice(choices), group, help, choices=choices)
+    return _option(default, read_choice(choices), group, help, like="NAME", choices=choices)
 
 
 def _stage_option(help: str, like: str) -> Any:
@@ -135,9 +135,14 @@ class Options:
     )  # fmt: skip
 
     schedule: str = _option(
-        "hybrid", read_text, "training", "which layers train when", choices=SCHEDULES
+        "hybrid",
+        read_text,
+        "training",
+        "which layers train when",
+        like="NAME",
+        choices=SCHEDULES,
     )
-    stages: tuple[Stage, ...] = _option(
+    stages: tuple[dict[str, Any], ...] = _option(
         (), read_tuple(read_stage), "training", "stages of your own, in --config files"
     )
     epochs: int | tuple[int, ...] | None = _option(

@@ -7,8 +7,10 @@ from typing import Any
 from kerastl.errors import UsageError, suggest
 from kerastl.options.fields import FIELDS, GROUPS, Options
 from kerastl.options.values import NONE
-from kerastl.stages import Schedule
 
+Stages = tuple[dict[str, Any], ...]
+# where images and results lie changes nothing: a fingerprint tells whether images differ
+_PLACES = ("data", "cache_budget", "out")
 _LARGEST_FILE = 1 << 20  # characters of a configuration
 
 
@@ -33,9 +35,8 @@ def to_toml(options: Options, *, comments: bool = False) -> str:
         lines += _write_group(options, group, comments)
         lines += [""] if comments else []
     for stage in options.stages:
-        (settings,) = Schedule("one", (stage,)).to_dict()["stages"]
         lines += ["", "[[stages]]"]
-        lines += [f"{key} = {_write_value(value)}" for key, value in settings.items()]
+        lines += [f"{key} = {_write_value(value)}" for key, value in stage.items()]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -98,7 +99,7 @@ def from_toml(text: str) -> Options:
 
 
 def difference(before: Options, now: Options) -> list[str]:
-    """Say in which options two runs differ; their folders are not compared.
+    """Say in which options two runs differ; where data and results lie is not compared.
 
     Args:
         before: Of the run on disk.
@@ -113,11 +114,33 @@ def difference(before: Options, now: Options) -> list[str]:
     ['epochs: 5 in the run, 10 now']
     """
     pairs = {name: (getattr(before, name), getattr(now, name)) for name in FIELDS}
+    stages = pairs.pop("stages")
+    for name in _PLACES:
+        del pairs[name]
+    return _compare(pairs) + _compare_stages(*stages)
+
+
+def _compare(pairs: dict[str, tuple[Any, Any]], prefix: str = "") -> list[str]:
     return [
-        f"{name}: {_show(then)} in the run, {_show(asked)} now"
-        for name, (then, asked) in pairs.items()
-        if then != asked and name != "out"
+        f"{prefix}{name}: {_show(before)} in the run, {_show(now)} now"
+        for name, (before, now) in pairs.items()
+        if before != now
     ]
+
+
+def _compare_stages(before: Stages, now: Stages) -> list[str]:
+    names = tuple(", ".join(stage["name"] for stage in stages) for stages in (before, now))
+    if len(before) != len(now):
+        return _compare({"stages": (names[0] or None, names[1] or None)})
+    return [
+        line
+        for then, asked in zip(before, now, strict=True)
+        for line in _compare(_pair(then, asked), f"stage {then['name']!r}, ")
+    ]
+
+
+def _pair(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {key: (before.get(key), now.get(key)) for key in dict.fromkeys([*before, *now])}
 
 
 def _show(value: Any) -> str:

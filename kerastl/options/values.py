@@ -14,7 +14,7 @@ from kerastl.errors import UsageError, check_choice
 from kerastl.stages import Schedule, Stage, check_number
 
 NONE = "none"  # TOML knows no null: this text stands for None where None is not the default
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BYTES = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)I?B?")
 _LONG = 10**9  # epochs: a stage that any warm-up fits into
 
 
@@ -87,11 +87,10 @@ def read_size(name: str, value: Any) -> tuple[int, int]:
 def read_bytes(name: str, value: Any) -> int:
     """A number of bytes, or text such as 500MB."""
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?B?)\s*", value.upper())
+        found = _BYTES.fullmatch(value.strip().upper())
         if not found:
             raise UsageError(f"{name}={value!r}: give bytes, such as 500MB or 2GB.")
-        unit = found[2] if found[2].endswith("B") else f"{found[2]}B"
-        value = int(float(found[1]) * _UNITS[unit.removeprefix("B")])
+        value = int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
     return read_whole(1)(name, value)
 
 
@@ -115,10 +114,17 @@ def read_augment(name: str, value: Any) -> tuple[str, ...]:
     return read_stage_value(name, read_tuple(read_text)(name, value))
 
 
-def read_stage(name: str, value: Any) -> Stage:
-    """A stage, or a table of its settings."""
-    if isinstance(value, Stage):
-        return value
-    if not isinstance(value, Mapping) or "name" not in value:
+def read_stage(name: str, value: Any) -> dict[str, Any]:
+    """A stage, or a table of its settings, as a table of all of them."""
+    if isinstance(value, Mapping):
+        value = _stage_from_table(name, value)
+    if not isinstance(value, Stage):
         raise UsageError(f"{name}={value!r}: give tables of settings, each with a name.")
-    return Schedule.from_dict({"name": "custom", "stages": [value]}).stages[0]
+    (table,) = Schedule("one", (value,)).to_dict()["stages"]
+    return table
+
+
+def _stage_from_table(name: str, table: Mapping[str, Any]) -> Stage:
+    if "name" not in table:
+        raise UsageError(f"{name}={dict(table)!r}: give each stage a name.")
+    return Schedule.from_dict({"name": "one", "stages": [table]}).stages[0]

@@ -118,6 +118,12 @@ def write_halves(data: bytes) -> Writer:
     return write
 
 
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> Path:
+    """Write `text` as UTF-8, as `write_atomic` does."""
+    data = text.encode()
+    return write_atomic(path, write_halves(data), size=len(data))
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, each a step of writing, where they are missing."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]

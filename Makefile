@@ -1,0 +1,68 @@
+# `make` alone lists the targets. Everything but `help` sets up .venv by itself, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SETTINGS := DATA BASE WEIGHTS SCHEDULE EPOCHS BATCH_SIZE LEARNING_RATE IMAGE_SIZE HIDDEN \
+  DROPOUT AUGMENT SEED OUT RESUME CONFIG
+# only what was given to make itself: a DATA in the environment means something else
+GIVEN := $(foreach name,$(SETTINGS),$(if $(filter command%,$(origin $(name))),$(name)))
+flag = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) $(call quote,$($(1)))
+quote = '$(subst ','\'',$(1))'
+FLAGS = $(foreach name,$(GIVEN),$(call flag,$(name)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-all finetune search notebooks bench
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@echo
+	@echo 'finetune takes the options of `kerastl finetune` in capitals, the rest in ARGS:'
+	@echo '  make finetune DATA=photos/ BASE=resnet50 SCHEDULE=hybrid EPOCHS=3,5 ARGS="--dropout 0.3"'
+
+setup: $(READY) ## make .venv with the package, its tests and its linter
+
+# uv is quicker where it is there; pip reads dependency groups from 25.1 on
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'kerastl needs Python 3.11 or newer: make setup PYTHON=python3.12' >&2; exit 2; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  set -x; uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python --editable . --group test --group lint; \
+	else \
+	  set -x; $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+	  $(BIN)/python -m pip install --quiet --editable . --group test --group lint; \
+	fi
+	@touch $@
+
+check: $(READY) ## look for mistakes and unformatted files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: $(READY) ## run the fast tests
+	$(BIN)/python -m pytest -q
+
+test-all: $(READY) ## run all tests, the slow ones too
+	$(BIN)/python -m pytest -q -m ''
+
+finetune: $(READY) ## train on DATA (default: the built-in digits) and write a report
+	$(BIN)/kerastl finetune $(FLAGS) $(ARGS)
+
+search: ## search for the best settings (comes with the search package)
+	@echo 'make search comes with the search package, which is not part of this version.' >&2
+	@exit 2
+
+notebooks: $(READY) ## execute the notebooks
+	@for book in notebooks/*.ipynb; do \
+	  echo "$$book"; \
+	  $(BIN)/jupyter execute "$$book" || exit 1; \
+	done
+
+bench: $(READY) ## run the benchmarks; each prints what it measures and asserts its target
+	@for module in benchmarks/[a-z]*.py; do \
+	  name=$$(basename $$module .py); \
+	  grep -q '__main__' $$module || continue; \
+	  echo "== $$name"; \
+	  $(BIN)/python -m benchmarks.$$name || exit 1; \
+	done

@@ -1,0 +1,122 @@
+"""`kerastl finetune`: images in, a run folder with model, scores and report out."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerastl.cli.flags import add_options, collect_options
+from kerastl.cli.parsing import add_command
+from kerastl.cli.printing import say, show, show_file, show_json
+from kerastl.errors import ResumeRefusedError, StorageError, UsageError
+from kerastl.options import GROUPS, Options, parse_toml, to_toml
+
+if TYPE_CHECKING:
+    from kerastl.finetuning import Run
+
+_EXAMPLES = (
+    "kerastl finetune",
+    "kerastl finetune --data photos/ --base resnet50 --schedule hybrid",
+    "kerastl finetune --data labels.csv --epochs 3,5 --augment flip,crop",
+    "kerastl finetune --data photos/ --dry-run",
+    "kerastl finetune --resume runs/finetune-1",
+)
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `finetune` with a flag for every option."""
+    parser = add_command(
+        commands, "finetune", "Fine-tune a pretrained base on your images", _EXAMPLES
+    )
+    add_options(parser, GROUPS)
+    work = parser.add_argument_group("work: what to do beside training")
+    work.add_argument("--resume", metavar="RUN", help="go on with a run that was cut off")
+    work.add_argument("--config", metavar="FILE", help="options as TOML; flags rule")
+    for flag, help in {
+        "--dry-run": "print what each stage would do, and stop",
+        "--print-config": "print all options as a file for --config, and stop",
+        "--fast-dev-run": "one epoch of two batches per stage, to try things out",
+        "--quiet": "no progress and no summary",
+        "--json": "print the scores as JSON",
+    }.items():
+        work.add_argument(flag, action="store_true", help=help)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    options = read_options(given)
+    if given.print_config:
+        show_file(to_toml(options, comments=True))
+        return 0
+    from kerastl.finetuning import jobs
+
+    if given.dry_run:
+        show(jobs.plan_job(options))
+        return 0
+    finished = jobs.run_job(
+        options,
+        resume=given.resume,
+        fast_dev_run=given.fast_dev_run,
+        verbose=0 if given.quiet else "auto",
+    )
+    _report(finished, given)
+    return 0
+
+
+def read_options(given: argparse.Namespace) -> Options:
+    """Lay defaults, the run to go on with, the file and the flags over each other."""
+    before: dict[str, Any] = {}
+    if given.resume is not None:
+        if "out" in given:
+            raise UsageError(
+                f"--out {given.out} and --resume {given.resume} name two folders: a "
+                "resumed run goes on in its own."
+            )
+        before |= parse_toml(_read_resumed(Path(given.resume)))
+    if given.config is not None:
+        before |= parse_toml(_read_file(Path(given.config)))
+    return _fix_paths(collect_options(given, before))
+
+
+def _read_resumed(folder: Path) -> str:
+    from kerastl.runs import RunFolder
+
+    if folder.is_dir() and not (folder / "config.toml").is_file():
+        raise ResumeRefusedError(
+            f"{folder} holds no run to go on with (no config.toml): start a new one with "
+            f"--out {folder}."
+        )
+    return RunFolder.open(folder).read_text("config.toml")
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"--config {path} could not be read: {error}.") from error
+
+
+def _fix_paths(options: Options) -> Options:
+    # the run's config.toml is read again from wherever it is resumed or evaluated
+    import dataclasses
+
+    paths = {
+        name: str(Path(value).absolute())
+        for name in ("data", "weights")
+        if (value := getattr(options, name)) and Path(value).exists()
+    }
+    return dataclasses.replace(options, **paths)
+
+
+def _report(run: "Run", given: argparse.Namespace) -> None:
+    if given.json:
+        show_json({"folder": str(run.folder.path), **run.metrics})
+    if given.quiet or given.json:
+        return
+    show(f"\n{run!r}\n")
+    folder = run.folder.path
+    say(
+        f"results   {folder}, to look at: {folder}/report.html\n"
+        f'load it   model = keras.models.load_model("{folder}/model.keras")\n'
+        f"next      kerastl predict {folder} IMAGES...\n"
+        f"          kerastl check {run.data.settings.get('data', 'IMAGES')}"
+    )
