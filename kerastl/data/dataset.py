@@ -146,6 +146,12 @@ class Data:
         return len(self.class_names)
 
     @property
+    def native_size(self) -> tuple[int, int] | None:
+        """Height and width of the images of an array; None for files, which may differ."""
+        images = self.train.images
+        return None if images is None else images.shape[1:3]
+
+    @property
     def splits(self) -> dict[str, Split]:
         """The splits there are, by name."""
         every = zip(SPLITS, (self.train, self.validation, self.test), strict=True)

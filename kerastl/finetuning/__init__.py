@@ -2,9 +2,9 @@
 
 from typing import Any
 
-__all__ = ["Run", "finetune"]
+__all__ = ["Run", "finetune", "load_run"]
 
-_HOMES = {"Run": "results", "finetune": "training"}
+_HOMES = {"Run": "results", "finetune": "training", "load_run": "loading"}
 
 
 def __getattr__(name: str) -> Any:

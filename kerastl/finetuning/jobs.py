@@ -30,7 +30,7 @@ DATA_OPTIONS = (
 
 
 def load_data(options: Options) -> Data:
-    """List, check and split the images the options name; decodes none."""
+    """List, check and split the images the options name."""
     settings = {name: getattr(options, name) for name in DATA_OPTIONS}
     return load_images(options.data, **settings)
 

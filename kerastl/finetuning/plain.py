@@ -62,6 +62,7 @@ class PlainEngine:
                 *task.callbacks,
                 _Recorder(record, offset),
             ],
+            shuffle=False,  # the batches are in their epoch's order already
             verbose=0,
         )
 
