@@ -118,33 +118,21 @@ def run_job(
     data = load_data(options)
     for note in data.notes:
         say(note, verbose)
-    size = choose_image_size(options, data, base)
-    return _train(options, data, schedule, size, resume, fast_dev_run, verbose)
-
-
-def _train(options, data, schedule, size, resume, fast_dev_run, verbose):
+    folder = None if resume is not None else RunFolder.create("finetune", options.out)
+    try:
+        model = _build(options, data, base, resume)
+    except BaseException:
+        if folder is not None:
+            folder.discard()
+        raise
     from kerastl.finetuning.training import finetune
-    from kerastl.models import build_model
 
-    model = build_model(
-        options.base,
-        num_classes=data.num_classes,
-        weights=_start_weights(options, resume),
-        image_size=size,
-        pooling=options.pooling,
-        hidden=options.hidden,
-        dropout=options.dropout,
-        multi_label=data.multi_label,
-        class_names=data.class_names,
-        seed=options.seed,
-    )
-    out = RunFolder.create("finetune", options.out) if resume is None else resume
     run = finetune(
         model,
         data,
         schedule=_shorten(schedule) if fast_dev_run else schedule,
         seed=options.seed,
-        out=out,
+        out=resume if folder is None else folder,
         resume=resume is not None,
         verbose=verbose,
         max_steps=2 if fast_dev_run else None,
@@ -152,6 +140,23 @@ def _train(options, data, schedule, size, resume, fast_dev_run, verbose):
     if data.test is not None:
         run.evaluate()
     return run
+
+
+def _build(options: Options, data: Data, base: Base, resume: str | Path | None):
+    from kerastl.models import build_model
+
+    return build_model(
+        options.base,
+        num_classes=data.num_classes,
+        weights=_start_weights(options, resume),
+        image_size=choose_image_size(options, data, base),
+        pooling=options.pooling,
+        hidden=options.hidden,
+        dropout=options.dropout,
+        multi_label=data.multi_label,
+        class_names=data.class_names,
+        seed=options.seed,
+    )
 
 
 def _start_weights(options: Options, resume: str | Path | None) -> str | None:

@@ -10,7 +10,13 @@ from kerastl.bases import get_base
 from kerastl.data import Data
 from kerastl.data.batches import Arrays
 from kerastl.errors import UsageError, check_choice
-from kerastl.finetuning.checkpoints import EpochArrays, FolderKeeper, NoKeeper, Progress
+from kerastl.finetuning.checkpoints import (
+    PROGRESS,
+    EpochArrays,
+    FolderKeeper,
+    NoKeeper,
+    Progress,
+)
 from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
 from kerastl.finetuning.results import Run
@@ -54,7 +60,7 @@ def finetune(
     *,
     schedule: str | Schedule | Stage | Sequence[Stage] = "hybrid",
     seed: int = 0,
-    out: str | Path | None = None,
+    out: str | Path | RunFolder | None = None,
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
@@ -113,12 +119,25 @@ def finetune(
     watchers = build_watchers(verbose, schedule)
     if out is None:
         return _train(run, None, watchers, callbacks)
-    folder = RunFolder.open(out) if resume else RunFolder.create("finetune", out)
-    with folder:
+    with _open_folder(out, resume) as folder:
         run.folder = folder
         _train(run, folder, watchers, callbacks)
         write_results(folder, run)
     return run
+
+
+def _open_folder(out: str | Path | RunFolder, resume: bool) -> RunFolder:
+    if isinstance(out, RunFolder):
+        return out
+    if not resume:
+        return RunFolder.create("finetune", out)
+    folder = RunFolder.open(out)
+    if folder.finished and not folder.exists(PROGRESS):
+        raise UsageError(
+            f"The run in {folder.path} is finished, so there is nothing to go on with: its "
+            f"model is {folder.path}/model.keras."
+        )
+    return folder
 
 
 def prepare_schedule(

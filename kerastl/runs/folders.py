@@ -90,6 +90,14 @@ class RunFolder(LockedFiles):
         """Whether the run came to its end."""
         return self.exists(FINISHED)
 
+    def discard(self) -> None:
+        """Take a folder away that was made but holds nothing, when its work cannot start."""
+        names = {entry.name for entry in self.path.iterdir()}
+        if names <= {LOCK}:
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+        self.close()
+
     def __enter__(self) -> Self:
         self.acquire()
         return self
