@@ -62,12 +62,22 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _to_dict(report: "CheckReport") -> dict:
-    findings = report.to_frame().to_dict(orient="records")
-    return {"ok": report.ok, "counts": report.counts, "findings": findings}
+    names = ("kind", "severity", "path", "detail")
+    found = [{name: getattr(each, name) for name in names} for each in report.findings]
+    return {
+        "ok": report.ok,
+        "files": report.files,
+        "images": report.images,
+        "counts": report.counts,
+        "unusable": report.unusable,
+        "skipped": report.skipped,
+        "findings": found,
+        "notes": list(report.notes),
+    }
 
 
 def _write_clean(report: "CheckReport", path: Path) -> None:
     from kerastl.runs import write_text_atomic
 
-    write_text_atomic(path, report.clean_csv())
+    write_text_atomic(path, report.clean_csv(path.parent))
     say(f"the good images are listed in {path}: kerastl finetune --data {path}")

@@ -73,7 +73,7 @@ def _shorten(path: Path) -> str:
 def _render(facts: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for name, value in facts.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             lines += [f"{indent}{name}", *_render(value, indent + "  ")]
         else:
             shown = ", ".join(value) if isinstance(value, list) else value

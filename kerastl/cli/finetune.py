@@ -21,6 +21,9 @@ _EXAMPLES = (
     "kerastl finetune --resume runs/finetune-1",
 )
 
+# of --data and --weights that are no paths, though a folder may be called the same
+_WORDS = (None, "digits", "random", "pretrained", "imagenet", "cifar10", "auto")
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add `finetune` with a flag for every option."""
@@ -102,7 +105,7 @@ def _fix_paths(options: Options) -> Options:
     paths = {
         name: str(Path(value).absolute())
         for name in ("data", "weights")
-        if (value := getattr(options, name)) and Path(value).exists()
+        if (value := getattr(options, name)) not in _WORDS and Path(value).exists()
     }
     return dataclasses.replace(options, **paths)
 

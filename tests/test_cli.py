@@ -1,0 +1,555 @@
+"""The command line: help, flags, mistakes, exit codes, and what reaches which stream."""
+
+import json
+import os
+import re
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kerastl.__main__ import main
+from kerastl.cli.evaluate import match_labels
+from kerastl.cli.finetune import read_options
+from kerastl.cli.program import COMMANDS, build_parser
+from kerastl.errors import (
+    DataError,
+    FolderInUseError,
+    KerastlError,
+    NothingSucceededError,
+    ResumeRefusedError,
+    StorageError,
+    UsageError,
+)
+from kerastl.options import FIELDS, Options, from_toml
+
+HEAVY = {"tensorflow", "keras", "pandas", "matplotlib", "scipy", "sklearn"}
+QUICK = ("--base", "tiny", "--weights", "none", "--fast-dev-run")
+
+
+def call(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Run a command in this process; return exit code, stdout and stderr."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def start(*arguments: object, **settings) -> subprocess.Popen:
+    command = [sys.executable, "-m", "kerastl", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, **settings)
+
+
+def read_help(capsys, *command: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def parse_options(*arguments: str) -> Options:
+    return read_options(build_parser().parse_args(["finetune", *arguments]))
+
+
+def list_heavy(*arguments: object) -> set[str]:
+    """Return which heavy packages a command imports, in a process of its own."""
+    script = (
+        "import sys\nfrom kerastl.__main__ import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print('MODULES', *sys.modules)"
+    )
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "MODULES" in result.stdout, result.stderr
+    names = result.stdout.rpartition("MODULES")[2].split()
+    return {name.split(".")[0] for name in names} & HEAVY
+
+
+# Help
+
+
+def test_help_is_quick():
+    def measure() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start("--help").communicate()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(measure() for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(command):
+    assert list_heavy(*command.split(), "--help") == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_of_the_help_are_valid(capsys, command):
+    text = read_help(capsys, command)
+    examples = re.findall(rf"^  (kerastl {command}.*)$", text, flags=re.M)
+    assert len(examples) >= 2
+    assert text.index("examples:") < text.index("--help")
+    for example in examples:
+        given, unknown = build_parser().parse_known_args(shlex.split(example)[1:])
+        assert unknown == []
+        if command == "finetune" and given.resume is None:
+            assert isinstance(read_options(given), Options)
+
+
+def test_examples_of_the_program_are_valid(capsys):
+    text = read_help(capsys)
+    examples = re.findall(r"^  (kerastl .*?)(?:   .*)?$", text, flags=re.M)
+    assert len(examples) == 4
+    for example in examples:
+        assert build_parser().parse_known_args(shlex.split(example)[1:])[1] == []
+
+
+def test_finetune_has_a_flag_for_every_option(capsys):
+    text = read_help(capsys, "finetune")
+    for name, field in FIELDS.items():
+        if name == "stages":  # tables, in files only
+            continue
+        assert f"--{name.replace('_', '-')}" in text
+        if isinstance(field.default, str | float | int) and field.default is not False:
+            assert f"(default: {field.default})" in " ".join(text.split())
+
+
+def test_each_group_of_the_help_fits_a_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in COMMANDS:
+        text = read_help(capsys, command)
+        for section in text.split("\n\n"):
+            assert len(section.splitlines()) <= 30
+        assert max(map(len, text.splitlines())) <= 80
+
+
+def test_no_arguments_show_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "commands:" in capsys.readouterr().out
+
+
+# Options: defaults < file < flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--epochs 5", {"epochs": 5}),
+        ("--epochs 3,5", {"epochs": (3, 5)}),
+        ("--learning-rate 1e-3,1e-5", {"learning_rate": (1e-3, 1e-5)}),
+        ("--image-size 224", {"image_size": (224, 224)}),
+        ("--image-size 224x160", {"image_size": (224, 160)}),
+        ("--hidden 256,128", {"hidden": (256, 128)}),
+        ("--hidden 256", {"hidden": (256,)}),
+        ("--hidden none", {"hidden": ()}),
+        ("--augment flip,crop", {"augment": ("flip", "crop")}),
+        ("--augment none", {"augment": ()}),
+        ("--weights none", {"weights": None}),
+        ("--multi-label", {"multi_label": True}),
+        ("--no-train-batchnorm", {"train_batchnorm": False}),
+        ("--cache-budget 2GB", {"cache_budget": 2 << 30}),
+        ("--label-column 3", {"label_column": "3"}),
+        ("--dropout 0.5 --seed 7", {"dropout": 0.5, "seed": 7}),
+    ],
+)
+def test_flags_become_options(flags, expected):
+    assert parse_options(*flags.split()) == Options(**expected)
+
+
+def test_flags_rule_over_the_file_and_the_file_over_defaults(tmp_path):
+    file = tmp_path / "my.toml"
+    file.write_text('base = "vgg16"\nepochs = [1, 2]\nseed = 3\n', encoding="utf-8-sig")
+    options = parse_options("--config", str(file), "--seed", "4")
+    assert options == Options(base="vgg16", epochs=(1, 2), seed=4)
+
+
+def test_print_config_can_be_fed_back(capsys, tmp_path):
+    flags = ("--hidden", "64", "--weights", "none", "--augment", "flip", "--epochs", "2,3")
+    code, out, _ = call(capsys, "finetune", *flags, "--print-config")
+    assert code == 0
+    assert from_toml(out) == parse_options(*flags)
+    (tmp_path / "config.toml").write_text(out)
+    assert parse_options("--config", str(tmp_path / "config.toml")) == parse_options(*flags)
+
+
+def test_paths_are_absolute_so_that_a_run_resumes_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Path("digits").mkdir()
+    assert parse_options("--data", "photos").data == str(tmp_path / "photos")
+    assert parse_options("--data", "digits").data == "digits"
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("finetun", "command='finetun' is not one of: ... Did you mean 'finetune'?"),
+        ("finetune --bach-size 3", "no flag --bach-size. Did you mean '--batch-size'?"),
+        ("finetune --learning_rate=3", "no flag --learning_rate. Did you mean '--learn"),
+        ("finetune --batch 3", "no flag --batch."),
+        ("finetune photos", "'photos' is one argument too many ... --data photos?"),
+        ("check a b", "'b' is one argument too many for `kerastl check`."),
+        ("predict", "required: MODEL, PATH. See `kerastl predict --help`"),
+        ("predict model.keras a.jpg --out a.xls", "--out a.xls: ... .csv or .json"),
+        ("predict m.keras a.jpg --top-k 0", "top_k=0: give a whole number"),
+        ("predict m.keras a.jpg --top-k many", "top_k='many': give a whole number"),
+        ("pretrain", "required: --data"),
+        ("--verson", "`kerastl` has no flag --verson. Did you mean '--version'?"),
+        ("finetune --epochs", "--epochs: expected one argument"),
+        ("finetune --epochs abc", "epochs='abc': give a whole number"),
+        ("finetune --epochs 3,,5", "epochs='': give a whole number"),
+        ("finetune --image-size 12y", "image_size='12y': give a whole number"),
+        ("finetune --learning-rate nan", "learning_rate=nan: give a number"),
+        ("finetune --schedule hybird", "schedule='hybird' ... Did you mean 'hybrid'?"),
+        ("finetune --augment flop", "augment='flop' is not one of"),
+        ("finetune --optimizer adm --dropout 2", "dropout=2:  ... Did you mean 'adam'?"),
+        ("finetune --base resnet5 --dry-run", "base='resnet5' ... Did you mean 'resnet50'"),
+        ("finetune --data no/such --dry-run", "no/such"),
+        ("finetune --out a --resume b", "--out a and --resume b name two folders"),
+        ("finetune --resume no-such-run", "There is no run folder no-such-run"),
+        ("evaluate no-such-run", "There is no run folder no-such-run"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    capsys, tmp_path, monkeypatch, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments.split())
+    assert all(part in err for part in sentence.split(" ... ")), err
+    assert err.startswith("kerastl: ")
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resuming_a_folder_without_a_run_is_refused(capsys, tmp_path):
+    code, _, err = call(capsys, "finetune", "--resume", tmp_path)
+    assert code == 7
+    assert f"{tmp_path} holds no run to go on with" in err
+
+
+def test_a_config_that_is_missing_or_wrong_is_named(capsys, tmp_path):
+    code, _, err = call(capsys, "finetune", "--config", tmp_path / "no.toml")
+    assert (code, "no.toml could not be read" in err) == (5, True)
+    (tmp_path / "bad.toml").write_text("epoch = 3")
+    code, _, err = call(capsys, "finetune", "--config", tmp_path / "bad.toml")
+    assert (code, "no option 'epoch'. Did you mean 'epochs'?" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError, 2),
+        (DataError, 3),
+        (StorageError, 5),
+        (FolderInUseError, 6),
+        (ResumeRefusedError, 7),
+        (NothingSucceededError, 8),
+        (KerastlError, 1),
+    ],
+)
+def test_errors_become_their_exit_codes(capsys, monkeypatch, error, code):
+    def fail(given):
+        raise error("a bad \x1b[31mname")
+
+    monkeypatch.setattr(COMMANDS["doctor"], "run", fail)
+    assert call(capsys, "doctor") == (code, "", "kerastl: a bad \\x1b[31mname\n")
+
+
+def test_bugs_keep_their_traceback(monkeypatch):
+    def fail(given):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(COMMANDS["doctor"], "run", fail)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        main(["doctor"])
+
+
+# Signals and pipes
+
+
+def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
+    def interrupt(given):
+        error = KeyboardInterrupt()
+        error.run_folder = Path("runs/finetune-3")
+        raise error
+
+    monkeypatch.setattr(COMMANDS["doctor"], "run", interrupt)
+    code, _, err = call(capsys, "doctor")
+    assert code == 130
+    assert "kerastl finetune --resume runs/finetune-3" in err
+
+
+def test_terminate_ends_with_143_and_restores_the_handler(capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(given):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(COMMANDS["doctor"], "run", terminate)
+    code, _, err = call(capsys, "doctor")
+    assert (code, err) == (143, "kerastl: terminated.\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_closed_pipe_is_quiet():
+    process = start("bases")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() in (0, 141)
+
+
+def test_a_terminal_without_korean_shows_escapes(image_folder):
+    folder = image_folder({"고양이": 6, "개": 6})
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    process = start("check", folder, env=environment)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert r"\uac1c" in out
+
+
+# check
+
+
+def test_check_passes_good_images(capsys, image_folder):
+    code, out, err = call(capsys, "check", image_folder({"cat": 8, "dog": 8}))
+    assert (code, err) == (0, "")
+    assert "16 images" in out
+
+
+def test_check_names_bad_files_and_exits_3(capsys, image_folder, tmp_path):
+    folder = image_folder({"cat": 8, "dog": 8})
+    (folder / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, out, _ = call(capsys, "check", folder, "--json", "--fix", folder / "clean.csv")
+    report = json.loads(out)
+    assert code == 3
+    assert report["ok"] is False
+    assert (report["unusable"], report["images"]) == (1, {"all": 16})
+    assert "cat/broken.png" in [each["path"] for each in report["findings"]]
+    assert len(pd.read_csv(folder / "clean.csv")) == 16
+    assert (folder / "cat" / "broken.png").exists()
+    code, _, _ = call(capsys, "check", folder / "clean.csv")
+    assert code == 0
+
+
+def test_check_says_what_is_wrong_with_an_empty_folder(capsys, tmp_path):
+    code, out, err = call(capsys, "check", tmp_path)
+    assert code == 3
+    assert str(tmp_path) in out + err
+
+
+def test_check_and_dry_run_never_import_tensorflow(image_folder):
+    folder = image_folder({"cat": 8, "dog": 8})
+    assert not list_heavy("check", folder) & {"tensorflow", "keras"}
+    dry = ("finetune", "--data", folder, "--base", "vgg16", "--dry-run")
+    assert not list_heavy(*dry) & {"tensorflow", "keras"}
+    assert not list_heavy("finetune", "--epochs", "0") & HEAVY
+
+
+def test_dry_run_prints_the_stages_and_writes_nothing(
+    capsys, image_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = image_folder({"cat": 8, "dog": 8})
+    flags = ("--base", "vgg16", "--schedule", "fine-tune", "--epochs", "2,3", "--dry-run")
+    code, out, _ = call(capsys, "finetune", "--data", folder, *flags)
+    assert code == 0
+    assert "vgg16" in out
+    assert "block5" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+# bases and doctor
+
+
+def test_bases_lists_every_base(capsys):
+    from kerastl.bases import base_names
+
+    code, out, _ = call(capsys, "bases")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(base_names())
+    code, out, _ = call(capsys, "bases", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["vgg16"]["blocks"][-1] == "block5"
+    assert rows["vgg16"]["parameters"] == 14_714_688
+
+
+def test_doctor_describes_the_machine(capsys):
+    code, out, _ = call(capsys, "doctor", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["packages"]["numpy"] == np.__version__
+    assert any(device.startswith("CPU") for device in facts["devices"])
+    assert facts["free_disk_gb"] > 0
+    code, out, _ = call(capsys, "doctor")
+    assert (code, "korean_font" in out) == (0, True)
+
+
+# evaluate: labels by name
+
+
+def test_labels_are_matched_by_name():
+    labels = match_labels(np.array([0, 1, 1]), ("dog", "cat"), ("cat", "cow", "dog"))
+    assert labels.tolist() == [2, 0, 0]
+    hot = match_labels(np.array([[1.0, 0.0]]), ("dog", "cat"), ("cat", "cow", "dog"))
+    assert hot.tolist() == [[0, 0, 1]]
+    with pytest.raises(DataError, match=r"no class 'cats'.*Did you mean 'cat'\?"):
+        match_labels(np.array([0]), ("cats",), ("cat", "dog"))
+
+
+# The main job, its results and what follows
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Path]:
+    """Return a folder of images and the run folder of a short job on them."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("job")
+    noise = np.random.default_rng(0)
+    for name, shade in (("=cat", 40), ("개", 180)):
+        (root / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = shade + noise.integers(0, 60, (32, 32, 3))
+            path = root / "photos" / name / f"{number}.png"
+            Image.fromarray(pixels.astype("uint8")).save(path)
+    out = root / "run"
+    assert main(["finetune", "--data", f"{root}/photos", "--out", str(out), *QUICK]) == 0
+    return root / "photos", out
+
+
+def test_finetune_leaves_a_run_and_says_where(capsys, image_folder, tmp_path):
+    folder = image_folder({"cat": 10, "dog": 10})
+    flags = ("--data", folder, *QUICK, "--out", tmp_path / "out")
+    code, out, err = call(capsys, "finetune", *flags)
+    assert code == 0
+    assert "test accuracy" in out
+    assert f'keras.models.load_model("{tmp_path}/out/model.keras")' in err
+    assert f"{tmp_path}/out/report.html" in err
+    for name in (
+        "config.toml",
+        "metrics.json",
+        "model.keras",
+        "labels.json",
+        "history.csv",
+    ):
+        assert (tmp_path / "out" / name).is_file()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    accuracy = metrics["test"]["accuracy"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert list((tmp_path / "out").rglob(".tmp-*")) == []
+    code, _, err = call(capsys, "finetune", *flags)
+    assert (code, "holds a finished run" in err) == (2, True)
+
+
+def test_finetune_quiet_and_json_print_data_only(capsys, image_folder, tmp_path):
+    folder = image_folder({"cat": 10, "dog": 10})
+    flags = ("--data", folder, *QUICK, "--out", tmp_path / "out", "--quiet", "--json")
+    code, out, err = call(capsys, "finetune", *flags)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["folder"] == str(tmp_path / "out")
+
+
+def test_predict_reads_files_folders_and_globs(capsys, finished):
+    photos, run = finished
+    code, out, err = call(capsys, "predict", run, photos, "--json")
+    rows = json.loads(out)
+    assert (code, err, len(rows)) == (0, "", 24)
+    assert {row["label"] for row in rows} <= {"=cat", "개"}
+    assert all(row["confidence"] >= row["confidence_2"] for row in rows)
+    pattern = f"{photos}/*/1*.png"
+    code, out, _ = call(capsys, "predict", run / "model.keras", pattern, "--json")
+    assert (code, len(json.loads(out))) == (0, 6)
+    code, out, _ = call(capsys, "predict", run, photos / "개" / "1.png", "--top-k", 1)
+    assert out.splitlines()[0].split() == ["path", "label", "confidence"]
+
+
+def test_predict_writes_tables_that_are_no_formulas(capsys, finished, tmp_path):
+    from kerastl.runs.tables import parse_csv
+
+    photos, run = finished
+    code, out, _ = call(capsys, "predict", run, photos, "--out", tmp_path / "p.csv")
+    assert (code, out) == (0, "")
+    text = (tmp_path / "p.csv").read_text()
+    assert ",'=cat," in text
+    assert set(parse_csv(text)["label"]) <= {"=cat", "개"}
+    call(capsys, "predict", run, photos, "--out", tmp_path / "p.json")
+    assert len(json.loads((tmp_path / "p.json").read_text())) == 24
+
+
+def test_predict_reports_unreadable_files_as_rows(capsys, finished, tmp_path):
+    photos, run = finished
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
+    good = photos / "개" / "0.png"
+    code, out, err = call(capsys, "predict", run, tmp_path / "broken.jpg", good, "--json")
+    broken, fine = json.loads(out)
+    assert code == 3
+    assert broken["label"] is None
+    assert broken["error"] != ""
+    assert fine["error"] == ""
+    assert fine["confidence"] > 0
+    assert "1 of 2 files could not be read" in err
+
+
+def test_predict_refuses_no_model_and_no_match(capsys, finished, tmp_path):
+    photos, run = finished
+    code, _, err = call(capsys, "predict", tmp_path, photos)
+    assert (code, "has no model.keras" in err) == (2, True)
+    code, _, err = call(capsys, "predict", run, f"{tmp_path}/*.jpg")
+    assert (code, "matches no image" in err) == (2, True)
+
+
+def test_evaluate_counts_looks_at_the_test_set(capsys, finished):
+    _, run = finished
+    first = json.loads((run / "metrics.json").read_text())["test"]
+    code, out, err = call(capsys, "evaluate", run, "--json")
+    second = json.loads(out)
+    assert code == 0
+    assert second["look"] == 2
+    assert second["accuracy"] == first["accuracy"]
+    assert "look number 2" in err
+    code, out, _ = call(capsys, "evaluate", run, "--json")
+    assert json.loads(out)["look"] == 3
+    log = json.loads((run / "test_log.json").read_text())
+    assert [entry["images"] for entry in log] == [first["n"]] * 2
+
+
+def test_evaluate_scores_other_images_by_class_name(capsys, finished, image_folder):
+    _, run = finished
+    other = image_folder({"개": 6, "=cat": 4}, root="other")
+    code, out, err = call(capsys, "evaluate", run, "--data", other, "--json")
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["n"], json.loads(out)["look"]) == (10, 1)
+    unknown = image_folder({"개": 6, "cow": 4}, root="unknown")
+    code, _, err = call(capsys, "evaluate", run, "--data", unknown)
+    assert (code, "no class 'cow'" in err) == (3, True)
+
+
+def test_ctrl_c_keeps_epochs_and_resume_goes_on(image_folder, tmp_path, capsys):
+    folder = image_folder({"cat": 30, "dog": 30})
+    flags = ["--data", folder, "--base", "tiny", "--weights", "none", "--epochs", "40"]
+    process = start("finetune", *flags, "--out", tmp_path / "run", cwd=tmp_path)
+    progress = tmp_path / "run" / "checkpoint" / "progress.json"
+    while not progress.exists() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"kerastl finetune --resume {tmp_path}/run" in err
+    assert "Traceback" not in err
+    code, _, err = call(capsys, "finetune", "--resume", tmp_path / "run", "--epochs", 3)
+    assert (code, "epochs: 40 in the run, 3 now" in err) == (7, True)
