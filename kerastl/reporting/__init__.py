@@ -9,8 +9,8 @@ import importlib
 _HOMES = {
     "plot_confusion": "figures",
     "plot_history": "curves",
-    "plot_images": "figures",
-    "plot_worst": "figures",
+    "plot_images": "grids",
+    "plot_worst": "grids",
     "render_figures": "report",
     "render_report": "report",
     "run_html": "tables",

@@ -151,10 +151,10 @@ def _name_stages(panel: Axes, spans: Sequence[tuple[float, float, str]]) -> None
     names = [shorten(printable(name), 18) for _, _, name in spans]
     with korean_fonts(names) as lettering:
         drawn, notes = lettering.names, [lettering.hint]
-        if not _names_fit(names, spans):
+        if not lettering.hint and not _names_fit(names, spans):
             drawn = tuple(str(index + 1) for index in range(len(names)))
             listed = [f"{n} {name}" for n, name in zip(drawn, lettering.names, strict=True)]
-            notes = [f"stages: {'  '.join(listed)}", lettering.hint]
+            notes = [*_wrap("stages:", listed), lettering.hint]
         for (left, right, _), name in zip(spans, drawn, strict=True):
             label = panel.text((left + right) / 2, 1.01, name, fontsize=8, color="#444444")
             label.set(ha="center", va="bottom", transform=panel.get_xaxis_transform())
@@ -162,6 +162,17 @@ def _name_stages(panel: Axes, spans: Sequence[tuple[float, float, str]]) -> None
         size = 8 if any(notes) else None
         look = {"fontsize": size, "linespacing": 1.5}
         panel.set_xlabel(xlabel, fontfamily=lettering.families, **look)
+
+
+def _wrap(start: str, items: Sequence[str]) -> list[str]:
+    """Return items on as few lines as fit under one panel."""
+    lines = [start]
+    for item in items:
+        if text_width(f"{lines[-1]}  {item}") > _LETTERS:
+            lines.append(item)
+        else:
+            lines[-1] += f"  {item}"
+    return lines
 
 
 def _names_fit(names: Sequence[str], spans: Sequence[tuple[float, float, str]]) -> bool:

@@ -1,6 +1,8 @@
-"""Figures of results, drawn without pyplot and readable by the colour-blind."""
+"""Figures of results, drawn without pyplot and readable by the colour-blind.
 
-import math
+The confusion matrix is drawn here; curves and grids of images have their own modules.
+"""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +17,7 @@ from kerastl.evaluation.layout import printable
 from kerastl.reporting.canvas import new_figure, shorten
 from kerastl.reporting.curves import plot_history
 from kerastl.reporting.fonts import Lettering, drawable, korean_fonts
+from kerastl.reporting.grids import plot_images, plot_worst
 
 __all__ = ["plot_confusion", "plot_history", "plot_images", "plot_worst"]
 
@@ -22,7 +25,6 @@ __all__ = ["plot_confusion", "plot_history", "plot_images", "plot_worst"]
 NUMBERED_CLASSES = 20
 NAMED_CLASSES = 60
 _NAME_WIDTH = 22
-_TITLE_WIDTH, _TITLE_LINES = 27, 3
 
 
 def plot_confusion(
@@ -104,7 +106,8 @@ def _name_axes(ax: Axes, lettering: Lettering) -> None:
     if len(lettering.names) > NAMED_CLASSES:
         _number_ticks(ax)
         return
-    ax.set_xlabel("\n".join(filter(None, ("predicted", lettering.hint))))
+    size = 8 if lettering.hint else None
+    ax.set_xlabel("\n".join(filter(None, ("predicted", lettering.hint))), fontsize=size)
     ax.set_ylabel("true")
     _name_ticks(ax, lettering)
 
@@ -142,103 +145,3 @@ def _write_counts(ax: Axes, confusion: np.ndarray) -> None:
             color = "white" if shares[row, column] > 0.4 else "black"
             cell = ax.text(column, row, f"{count:,}", color=color, fontsize=size)
             cell.set(ha="center", va="center")
-
-
-def plot_images(
-    images: np.ndarray,
-    titles: Sequence[str],
-    columns: int | None = None,
-    *,
-    heading: str = "",
-) -> Figure:
-    """Draw images in a grid, each with its title of one to three lines.
-
-    Args:
-        images: uint8 array (n, height, width, 3).
-        titles: One text per image; newlines start further lines.
-        columns: Images per row; chosen from n by default, at most 6.
-        heading: A line above all; none by default.
-
-    Returns:
-        The figure.
-
-    Raises:
-        UsageError: No image, other shapes, or not one title each.
-
-    Example:
-
-    >>> figure = plot_images(np.zeros((3, 8, 8, 3), np.uint8), ["a", "b", "c"])
-    >>> len(figure.axes)
-    3
-    """
-    _check_images(images, titles, columns)
-    columns = min(columns or min(math.ceil(math.sqrt(len(images))), 6), len(images))
-    rows = math.ceil(len(images) / columns)
-    with korean_fonts(map(_fit_title, titles)) as lettering:
-        lines = max(title.count("\n") for title in lettering.names)
-        height = rows * (2.15 + 0.15 * lines) + (0.35 if heading else 0)
-        figure = new_figure(max(1.9 * columns, 3.2), height)
-        for index, image in enumerate(images):
-            ax = figure.add_subplot(rows, columns, index + 1)
-            _draw_image(ax, image, lettering.names[index])
-        if heading:
-            figure.suptitle(drawable(heading), fontsize=11, x=0.01, ha="left")
-        if lettering.hint:
-            figure.supxlabel(lettering.hint, fontsize=7)
-    return figure
-
-
-def _fit_title(title: object) -> str:
-    lines = str(title).split("\n")[:_TITLE_LINES]
-    return "\n".join(shorten(line, _TITLE_WIDTH) for line in lines)
-
-
-def _check_images(images: np.ndarray, titles: Sequence[str], columns: int | None) -> None:
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise UsageError(
-            f"images of shape {images.shape} and dtype {images.dtype}: give uint8 "
-            "(n, height, width, 3)."
-        )
-    if len(images) == 0:
-        raise UsageError("images holds 0 images; give at least one to draw.")
-    if len(titles) != len(images):
-        raise UsageError(f"{len(titles)} titles for {len(images)} images: give one each.")
-    if columns is not None and columns < 1:
-        raise UsageError(f"columns={columns!r}: give a whole number >= 1.")
-
-
-def _draw_image(ax: Axes, image: np.ndarray, title: str) -> None:
-    # Few pixels blown up are shown as they are, not blurred into something unseen.
-    smooth = "nearest" if min(image.shape[:2]) < 100 else "antialiased"
-    ax.imshow(image, interpolation=smooth)
-    ax.set_title(title, fontsize=8)
-    ax.set_axis_off()
-
-
-def plot_worst(
-    images: np.ndarray, titles: Sequence[str], columns: int | None = None
-) -> Figure:
-    """Draw the images a model was most sure about and wrong.
-
-    Worth a look before anything else: they show wrong labels, odd crops and classes that
-    cannot be told apart.
-
-    Args:
-        images: uint8 array (n, height, width, 3), the worst first.
-        titles: One text per image, as `worst_titles` makes them.
-        columns: Images per row; chosen from n by default.
-
-    Returns:
-        The figure.
-
-    Raises:
-        UsageError: No image, other shapes, or not one title each.
-
-    Example:
-
-    >>> figure = plot_worst(np.zeros((1, 8, 8, 3), np.uint8), ["cat, not dog"])
-    >>> figure.axes[0].get_title()
-    'cat, not dog'
-    """
-    heading = "Most confident mistakes"
-    return plot_images(images, titles, columns, heading=heading)

@@ -20,10 +20,7 @@ KOREAN_FONTS = (
     "Noto Sans CJK JP",
 )
 LAST_FONT = "DejaVu Sans"
-HINT = (
-    "No font here can draw these names, so they are numbered. "
-    "Install one, for example: apt install fonts-nanum"
-)
+HINT = "numbered, as no font here has these letters\n(apt install fonts-nanum, for example)"
 # File names of the fonts above: matplotlib's list is a cache that does not know of a font
 # installed after it was made, as after `apt install` in a notebook.
 _FONT_FILES = ("malgun", "applesdgothicneo", "applegothic", "nanumgothic", "notosanscjk")

@@ -10,17 +10,18 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 body { font: 16px/1.5 system-ui, "Malgun Gothic", "Apple SD Gothic Neo", NanumGothic,
   "Noto Sans CJK KR", sans-serif; color: #1b1f24; background: #fff; max-width: 62rem;
-  margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
+  margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #d5dae0; }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 .lead { font-size: 1.1rem; background: #eef4fb; border-left: 4px solid #0072b2;
   padding: .6rem .9rem; }
 .note { color: #57606a; font-size: .9rem; }
-table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; }
+table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; display: block;
+  overflow-x: auto; }
 caption { text-align: left; color: #57606a; padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #e4e8ec; text-align: left;
-  vertical-align: top; font-variant-numeric: tabular-nums; }
+  vertical-align: top; max-width: 26rem; font-variant-numeric: tabular-nums; }
 thead th { border-bottom: 2px solid #b6bec7; }
 img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
 pre { background: #f6f8fa; padding: .8rem; font-size: .85rem; white-space: pre-wrap; }

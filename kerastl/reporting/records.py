@@ -180,7 +180,8 @@ def unguard(cell: str) -> str:
 
 
 def _read_samples(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as stored:
+    # Given a path, numpy leaves a broken archive open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     for name in ("train_batch", "worst"):
         if name in arrays:

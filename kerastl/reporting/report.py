@@ -28,11 +28,13 @@ def render_figures(folder: str | Path) -> dict[str, bytes]:
     return draw_figures(read_record(folder))
 
 
-def render_report(folder: str | Path) -> str:
+def render_report(folder: str | Path, figures: dict[str, bytes] | None = None) -> str:
     """Write a run up as one self-contained HTML page, saying what is missing.
 
     Args:
         folder: A run folder; every file in it is optional.
+        figures: What `render_figures` gave for it, to save drawing them twice; drawn
+            here by default.
 
     Returns:
         HTML with the figures inside; it runs no script and fetches nothing.
@@ -41,8 +43,8 @@ def render_report(folder: str | Path) -> str:
         UsageError: The folder holds nothing of a run.
     """
     record = read_record(folder)
-    figures = draw_figures(record)
-    parts = (show(record, figures) for show in sections.ORDER)
+    drawn = draw_figures(record) if figures is None else figures
+    parts = (show(record, drawn) for show in sections.ORDER)
     return render_page(_name_run(record), parts)
 
 
