@@ -48,8 +48,11 @@ def texts_are_inside(figure):
         labels = (ax.xaxis.label, ax.yaxis.label) if ax.axison else ()
         texts += [ax.title, *labels, *ax.texts]
     boxes = [t.get_window_extent(canvas.get_renderer()) for t in texts if t.get_text()]
-    width = canvas.get_width_height()[0]
-    return all(b.x0 >= -1 and b.x1 <= width + 1 and b.y0 >= -1 for b in boxes)
+    width, height = canvas.get_width_height()
+    return all(
+        b.x0 >= -1 and b.x1 <= width + 1 and b.y0 >= -1 and b.y1 <= height + 1
+        for b in boxes
+    )
 
 
 def tick_names(figure):
@@ -84,6 +87,13 @@ def test_confusion_names_do_not_overlap(classes):
     labels = figure.axes[0].get_yticklabels()
     boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
     assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
+
+
+@pytest.mark.parametrize("classes", [2, 12, 30])
+@pytest.mark.parametrize("name", ["", "a quite long class name ", "고양이와 강아지와 새 "])
+def test_confusion_texts_stay_inside_the_figure(classes, name):
+    names = [f"{i}{name}" for i in range(classes)]
+    assert texts_are_inside(plot_confusion(draw_matrix(classes), names, title="test"))
 
 
 def test_confusion_of_a_hundred_classes_numbers_them():

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kerastl.errors import UsageError
-from kerastl.evaluation.layout import printable
+from kerastl.evaluation.layout import printable, text_width
 from kerastl.reporting.canvas import new_figure, shorten
 from kerastl.reporting.curves import plot_history
 from kerastl.reporting.fonts import Lettering, drawable, korean_fonts
@@ -62,14 +62,22 @@ def plot_confusion(
     fitted = (shorten(printable(name), _NAME_WIDTH) for name in class_names)
     with korean_fonts(fitted) as lettering:
         if ax is None:
-            side = min(max(4.2, 2.6 + 0.42 * len(confusion)), 13)
-            ax = new_figure(side + 0.8, side).add_subplot()
+            ax = _new_axes(lettering.names)
         _draw_shares(ax, confusion)
         _name_axes(ax, lettering)
         if len(confusion) <= NUMBERED_CLASSES:
             _write_counts(ax, confusion)
         ax.set_title(drawable(title), loc="left", fontsize=11)
     return ax.figure
+
+
+def _new_axes(names: Sequence[str]) -> Axes:
+    """Return axes of a new figure with room for the cells and for the longest name."""
+    cells = min(max(3.0, 0.42 * len(names)), 12)
+    few = len(names) <= NUMBERED_CLASSES
+    letter = 0.085 if few else 0.065 if len(names) <= NAMED_CLASSES else 0
+    longest = letter * max(map(text_width, names))
+    return new_figure(cells + longest + 1.6, cells + longest + 0.9).add_subplot()
 
 
 def _check_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> None:
