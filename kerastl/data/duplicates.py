@@ -41,7 +41,7 @@ def duplicate_groups(paths: Sequence[str | os.PathLike]) -> np.ndarray:
     """
     inspection = inspect_files(paths)
     first = exact_groups(inspection)
-    return _join(len(first), _links(first), near_pairs(inspection, first))
+    return join_links(first, near_pairs(inspection, first))
 
 
 def duplicate_groups_of_arrays(images: np.ndarray) -> np.ndarray:
@@ -89,6 +89,8 @@ def near_pairs(inspection: Inspection, first: np.ndarray) -> np.ndarray:
     Returns:
         int64 `(pairs, 2)` of indices, the smaller one first, sorted.
     """
+    if inspection.of_arrays:
+        return np.empty((0, 2), "int64")
     rows = np.flatnonzero(inspection.readable & (first == np.arange(len(first))))
     candidates = rows[pairs_within(inspection.hashes[rows], MAX_BITS)]
     if not len(candidates):
@@ -148,17 +150,15 @@ def _pairs_in_band(hashes: np.ndarray, low: int, high: int, bits: int) -> np.nda
     return np.concatenate(found)
 
 
-def _links(first: np.ndarray) -> np.ndarray:
-    return np.stack([first, np.arange(len(first))], axis=1)
-
-
-def _join(count: int, *links: np.ndarray) -> np.ndarray:
-    """Return for each of `count` items the smallest index it is linked to."""
+def join_links(first: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Return for each sample the smallest index it is linked to, also through others."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    starts, ends = np.concatenate(links).T
-    graph = coo_array((np.ones(len(starts), bool), (starts, ends)), shape=(count, count))
+    equal = np.stack([first, np.arange(len(first))], axis=1)
+    starts, ends = np.concatenate([equal, near]).T
+    links = (np.ones(len(starts), bool), (starts, ends))
+    graph = coo_array(links, shape=(len(first), len(first)))
     labels = connected_components(graph, directed=False)[1]
     smallest = np.unique(labels, return_index=True)[1]
     return smallest[labels].astype("int64")

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -43,13 +44,15 @@ class Inspection:
         records: One `Record` per file.
         hashes: uint64 `(n,)`, the perceptual hash; 0 for unusable files.
         thumbs: uint8 `(n, 16, 16, 3)`; black for unusable files.
+        of_arrays: Whether there are no files, so hashes and thumbnails are not made.
     """
 
     records: list[Record]
     hashes: np.ndarray
     thumbs: np.ndarray
+    of_arrays: bool = False
 
-    @property
+    @cached_property
     def readable(self) -> np.ndarray:
         """Bool `(n,)`: which files are good images."""
         return np.array([record.reason is None for record in self.records], bool)
@@ -79,6 +82,17 @@ def inspect_files(paths: Sequence[str | os.PathLike]) -> Inspection:
 
     map_files(work, count)
     return Inspection(records, hashes, thumbs)
+
+
+def inspect_arrays(images: np.ndarray) -> Inspection:
+    """Digest the rows of an image array `(n, height, width, 3)`; copies only, no looks."""
+    header = Header("array", images.shape[2], images.shape[1])
+    records = [
+        Record(header=header, pixel_digest=digest_pixels(image), grey=is_grey(image))
+        for image in images
+    ]
+    none = np.zeros((0, THUMB_SIDE, THUMB_SIDE, 3), "uint8")
+    return Inspection(records, np.zeros(0, "uint64"), none, of_arrays=True)
 
 
 def _inspect(path: str | os.PathLike) -> tuple[Record, Image.Image | None]:
