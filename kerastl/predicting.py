@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerastl import models  # its names load Keras when used, after all checks
 from kerastl.data.decoding import decode_paths
 from kerastl.data.listing import find_files
 from kerastl.errors import UsageError
-from kerastl.models import get_info, load_model, predict_probabilities
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +60,9 @@ def predict_paths(
         raise UsageError(f"top_k={top_k!r}: give a whole number of at least 1.")
     files = expand_paths(paths)
     if isinstance(model, str | Path):
-        model = load_model(find_model(model))
+        path = find_model(model)
+        models.read_info(path)  # refuses what is no model before Keras is loaded
+        model = models.load_model(path)
     rows = [
         row
         for start in range(0, len(files), FILES_AT_ONCE)
@@ -114,9 +116,9 @@ def _expand(path: str | Path) -> Sequence[Path]:
 def _predict_files(
     model: "keras.Model", files: Sequence[Path], top_k: int
 ) -> list[dict[str, Any]]:
-    pixels, readable, failures = decode_paths(files, get_info(model).image_size)
+    pixels, readable, failures = decode_paths(files, models.get_info(model).image_size)
     reasons = dict(failures)
-    probabilities = iter(predict_probabilities(model, pixels[readable]))
+    probabilities = iter(models.predict_probabilities(model, pixels[readable]))
     return [
         {"path": str(file), **_describe(model, next(probabilities), top_k), "error": ""}
         if good
@@ -131,7 +133,7 @@ def _describe(
     names = _class_names(model)
     ranked = np.argsort(-probabilities, kind="stable")[: _count_named(model, top_k)]
     labels = [names[index] for index in ranked]
-    if get_info(model).multi_label:
+    if models.get_info(model).multi_label:
         labels[0] = "|".join(names[index] for index in np.flatnonzero(probabilities >= 0.5))
     pairs = zip(labels, probabilities[ranked].tolist(), strict=True)
     values = [value for pair in pairs for value in pair]
@@ -139,7 +141,8 @@ def _describe(
 
 
 def _class_names(model: "keras.Model") -> tuple[str, ...]:
-    return get_info(model).class_names or tuple(map(str, range(model.output_shape[-1])))
+    numbers = tuple(map(str, range(model.output_shape[-1])))
+    return models.get_info(model).class_names or numbers
 
 
 def _count_named(model: "keras.Model", top_k: int) -> int:

@@ -1,5 +1,6 @@
 """The command line: help, flags, mistakes, exit codes, and what reaches which stream."""
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,7 +44,7 @@ def call(capsys, *arguments: object) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
-def start(*arguments: object, **settings) -> subprocess.Popen:
+def start(*arguments: object, **settings: object) -> subprocess.Popen:
     command = [sys.executable, "-m", "kerastl", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **pipes, **settings)
@@ -205,6 +208,7 @@ def test_paths_are_absolute_so_that_a_run_resumes_from_anywhere(tmp_path, monkey
         ("predict m.keras a.jpg --top-k 0", "top_k=0: give a whole number"),
         ("predict m.keras a.jpg --top-k many", "top_k='many': give a whole number"),
         ("pretrain", "required: --data"),
+        ("pretrain --data x --epochs 0", "epochs=0: give a whole number"),
         ("--verson", "`kerastl` has no flag --verson. Did you mean '--version'?"),
         ("finetune --epochs", "--epochs: expected one argument"),
         ("finetune --epochs abc", "epochs='abc': give a whole number"),
@@ -356,7 +360,19 @@ def test_check_and_dry_run_never_import_tensorflow(image_folder):
     assert not list_heavy("check", folder) & {"tensorflow", "keras"}
     dry = ("finetune", "--data", folder, "--base", "vgg16", "--dry-run")
     assert not list_heavy(*dry) & {"tensorflow", "keras"}
-    assert not list_heavy("finetune", "--epochs", "0") & HEAVY
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "finetune --epochs 0",
+        "predict no.keras a.jpg",
+        "pretrain --data x --epochs 0",
+        "evaluate no-such-run",
+    ],
+)
+def test_usage_errors_never_import_tensorflow(command):
+    assert not list_heavy(*command.split()) & {"tensorflow", "keras"}
 
 
 def test_dry_run_prints_the_stages_and_writes_nothing(
@@ -413,9 +429,16 @@ def test_labels_are_matched_by_name():
 # The main job, its results and what follows
 
 
+class Finished(NamedTuple):
+    photos: Path
+    run: Path
+    out: str
+    err: str
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, Path]:
-    """Return a folder of images and the run folder of a short job on them."""
+def finished(tmp_path_factory) -> Finished:
+    """Run one short job; return its images, its folder and what it printed."""
     from PIL import Image
 
     root = tmp_path_factory.mktemp("job")
@@ -426,31 +449,28 @@ def finished(tmp_path_factory) -> tuple[Path, Path]:
             pixels = shade + noise.integers(0, 60, (32, 32, 3))
             path = root / "photos" / name / f"{number}.png"
             Image.fromarray(pixels.astype("uint8")).save(path)
-    out = root / "run"
-    assert main(["finetune", "--data", f"{root}/photos", "--out", str(out), *QUICK]) == 0
-    return root / "photos", out
+    flags = ["--data", f"{root}/photos", "--out", f"{root}/run", *QUICK]
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["finetune", *flags])
+    assert code == 0, err.getvalue()
+    return Finished(root / "photos", root / "run", out.getvalue(), err.getvalue())
 
 
-def test_finetune_leaves_a_run_and_says_where(capsys, image_folder, tmp_path):
-    folder = image_folder({"cat": 10, "dog": 10})
-    flags = ("--data", folder, *QUICK, "--out", tmp_path / "out")
-    code, out, err = call(capsys, "finetune", *flags)
-    assert code == 0
-    assert "test accuracy" in out
-    assert f'keras.models.load_model("{tmp_path}/out/model.keras")' in err
-    assert f"{tmp_path}/out/report.html" in err
-    for name in (
-        "config.toml",
-        "metrics.json",
-        "model.keras",
-        "labels.json",
-        "history.csv",
-    ):
-        assert (tmp_path / "out" / name).is_file()
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    accuracy = metrics["test"]["accuracy"]
+def test_finetune_leaves_a_run_and_says_where(capsys, finished):
+    run = finished.run
+    assert "test accuracy" in finished.out
+    assert f'keras.models.load_model("{run}/model.keras")' in finished.err
+    assert f"{run}/report.html" in finished.err
+    for name in ("config.toml", "model.keras", "labels.json", "history.csv"):
+        assert (run / name).is_file()
+    accuracy = json.loads((run / "metrics.json").read_text())["test"]["accuracy"]
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-    assert list((tmp_path / "out").rglob(".tmp-*")) == []
+    assert list(run.rglob(".tmp-*")) == []
+
+
+def test_finetune_refuses_to_overwrite_a_run(capsys, finished):
+    flags = ("--data", finished.photos, *QUICK, "--out", finished.run)
     code, _, err = call(capsys, "finetune", *flags)
     assert (code, "holds a finished run" in err) == (2, True)
 
@@ -464,7 +484,7 @@ def test_finetune_quiet_and_json_print_data_only(capsys, image_folder, tmp_path)
 
 
 def test_predict_reads_files_folders_and_globs(capsys, finished):
-    photos, run = finished
+    photos, run = finished.photos, finished.run
     code, out, err = call(capsys, "predict", run, photos, "--json")
     rows = json.loads(out)
     assert (code, err, len(rows)) == (0, "", 24)
@@ -480,7 +500,7 @@ def test_predict_reads_files_folders_and_globs(capsys, finished):
 def test_predict_writes_tables_that_are_no_formulas(capsys, finished, tmp_path):
     from kerastl.runs.tables import parse_csv
 
-    photos, run = finished
+    photos, run = finished.photos, finished.run
     code, out, _ = call(capsys, "predict", run, photos, "--out", tmp_path / "p.csv")
     assert (code, out) == (0, "")
     text = (tmp_path / "p.csv").read_text()
@@ -491,7 +511,7 @@ def test_predict_writes_tables_that_are_no_formulas(capsys, finished, tmp_path):
 
 
 def test_predict_reports_unreadable_files_as_rows(capsys, finished, tmp_path):
-    photos, run = finished
+    photos, run = finished.photos, finished.run
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     good = photos / "개" / "0.png"
     code, out, err = call(capsys, "predict", run, tmp_path / "broken.jpg", good, "--json")
@@ -505,7 +525,7 @@ def test_predict_reports_unreadable_files_as_rows(capsys, finished, tmp_path):
 
 
 def test_predict_refuses_no_model_and_no_match(capsys, finished, tmp_path):
-    photos, run = finished
+    photos, run = finished.photos, finished.run
     code, _, err = call(capsys, "predict", tmp_path, photos)
     assert (code, "has no model.keras" in err) == (2, True)
     code, _, err = call(capsys, "predict", run, f"{tmp_path}/*.jpg")
@@ -513,7 +533,7 @@ def test_predict_refuses_no_model_and_no_match(capsys, finished, tmp_path):
 
 
 def test_evaluate_counts_looks_at_the_test_set(capsys, finished):
-    _, run = finished
+    run = finished.run
     first = json.loads((run / "metrics.json").read_text())["test"]
     code, out, err = call(capsys, "evaluate", run, "--json")
     second = json.loads(out)
@@ -528,7 +548,7 @@ def test_evaluate_counts_looks_at_the_test_set(capsys, finished):
 
 
 def test_evaluate_scores_other_images_by_class_name(capsys, finished, image_folder):
-    _, run = finished
+    run = finished.run
     other = image_folder({"개": 6, "=cat": 4}, root="other")
     code, out, err = call(capsys, "evaluate", run, "--data", other, "--json")
     assert (code, err) == (0, "")
@@ -540,8 +560,8 @@ def test_evaluate_scores_other_images_by_class_name(capsys, finished, image_fold
 
 def test_ctrl_c_keeps_epochs_and_resume_goes_on(image_folder, tmp_path, capsys):
     folder = image_folder({"cat": 30, "dog": 30})
-    flags = ["--data", folder, "--base", "tiny", "--weights", "none", "--epochs", "40"]
-    process = start("finetune", *flags, "--out", tmp_path / "run", cwd=tmp_path)
+    flags = ["--data", folder, "--base", "tiny", "--weights", "none", "--epochs", "20"]
+    process = start("finetune", *flags, "--out", tmp_path / "run")
     progress = tmp_path / "run" / "checkpoint" / "progress.json"
     while not progress.exists() and process.poll() is None:
         time.sleep(0.05)
@@ -552,4 +572,9 @@ def test_ctrl_c_keeps_epochs_and_resume_goes_on(image_folder, tmp_path, capsys):
     assert f"kerastl finetune --resume {tmp_path}/run" in err
     assert "Traceback" not in err
     code, _, err = call(capsys, "finetune", "--resume", tmp_path / "run", "--epochs", 3)
-    assert (code, "epochs: 40 in the run, 3 now" in err) == (7, True)
+    assert (code, "epochs: 20 in the run, 3 now" in err) == (7, True)
+    code, _, err = call(capsys, "finetune", "--resume", tmp_path / "run")
+    assert code == 0, err
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["epoch"].tolist() == list(range(1, 41))
+    assert not progress.exists()

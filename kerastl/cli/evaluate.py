@@ -48,6 +48,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from kerastl.runs import RunFolder
+
+    RunFolder.open(given.run)  # says what is wrong with it before TensorFlow is loaded
     scores, fingerprint, data = (
         _score_other(given) if "data" in given else _score_own(given.run)
     )

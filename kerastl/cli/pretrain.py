@@ -7,6 +7,7 @@ import sys
 from kerastl.cli.flags import read_number
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say
+from kerastl.stages import check_number
 
 _EXAMPLES = (
     "kerastl pretrain --data cifar10/",
@@ -36,6 +37,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    for name in ("epochs", "batch_size"):  # here too: the next line takes seconds
+        check_number(name, getattr(given, name), 1, 100_000, whole=True)
     from kerastl.pretraining import pretrain_job
 
     folder = pretrain_job(
