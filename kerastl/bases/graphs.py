@@ -44,6 +44,12 @@ def find_cuts(model: "keras.Model") -> list[str]:
 
     Returns:
         Names in the order of the graph, the output layer included, the input left out.
+
+    Example:
+
+    >>> from kerastl.models import build_model
+    >>> find_cuts(build_model("tiny", weights=None))[-4:]
+    ['block3_0_relu', 'block3_out', 'pooling', 'predictions']
     """
     inputs_of = _trace(model)
     position = {name: index for index, name in enumerate(inputs_of)}

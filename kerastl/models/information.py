@@ -71,6 +71,12 @@ def get_info(model: "keras.Model") -> ModelInfo:
 
     Raises:
         UsageError: The model was not made by `build_model` or `load_model`.
+
+    Example:
+
+    >>> from kerastl.models import build_model
+    >>> get_info(build_model("tiny", weights=None)).image_size
+    (32, 32)
     """
     info = getattr(model, "kerastl", None)
     if not isinstance(info, ModelInfo):
@@ -87,6 +93,14 @@ def set_class_names(model: "keras.Model", names: Sequence[str]) -> None:
 
     Raises:
         UsageError: There are more or fewer names than outputs, or two are the same.
+
+    Example:
+
+    >>> from kerastl.models import build_model
+    >>> model = build_model("tiny", num_classes=2, weights=None)
+    >>> set_class_names(model, ["ant", "bee"])
+    >>> get_info(model).class_names
+    ('ant', 'bee')
     """
     info = get_info(model)
     checked = check_class_names(names, model.output_shape[-1])
@@ -127,6 +141,12 @@ def layer_table(model: "keras.Model") -> tuple[LayerInfo, ...]:
 
     Raises:
         UsageError: The model was not made by this package.
+
+    Example:
+
+    >>> from kerastl.models import build_model
+    >>> layer_table(build_model("tiny", num_classes=2, weights=None))[-1]
+    LayerInfo(name='predictions', block='head', is_batchnorm=False, parameters=210)
     """
     import keras
 

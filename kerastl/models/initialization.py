@@ -1,5 +1,6 @@
 """Putting pretrained weights into a base that was just built."""
 
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 from kerastl.bases import Base
 from kerastl.errors import KerastlError, StorageError, UsageError
 from kerastl.models.preflight import check_weights_only
-from kerastl.weights import ResolvedWeights
+from kerastl.weights import RANDOM, ResolvedWeights
 
+_NEEDS_CORRECTION = ("imagenet", RANDOM)
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], "float32")
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], "float32")
 
 
@@ -27,21 +30,25 @@ def load_base_weights(network: keras.Model, base: Base, weights: ResolvedWeights
         UsageError: The file holds weights of another network.
         StorageError: The file is damaged.
     """
-    if weights.path is None:
-        return
+    if weights.path is not None:
+        _load_checked(network, base, weights.path)
+    _correct_normalization(network, base, weights.source)
+
+
+def _load_checked(network: keras.Model, base: Base, path: Path) -> None:
     try:
-        _load_file(network, weights.path)
+        with warnings.catch_warnings():  # Keras warns where it leaves layers random
+            warnings.simplefilter("error", UserWarning)
+            _load_file(network, path)
     except KerastlError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, UserWarning) as error:
         reason = str(error).strip().split("\n")[0]
         raise UsageError(
-            f"weights={str(weights.path)!r} do not fit {base.name}: {reason}"
+            f"weights={str(path)!r} do not fit {base.name}: {reason}"
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
-        raise StorageError(f"{weights.path} cannot be read ({error}).") from error
-    if weights.source == "imagenet":
-        _correct_normalization(network, base)
+        raise StorageError(f"{path} cannot be read ({error}).") from error
 
 
 def _load_file(network: keras.Model, path: Path) -> None:
@@ -85,21 +92,25 @@ def load_arrays(network: keras.Model, path: Path) -> None:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise StorageError(f"{path} is damaged or no NumPy archive ({error}).") from error
 
 
-def _correct_normalization(network: keras.Model, base: Base) -> None:
+def _correct_normalization(network: keras.Model, base: Base, source: str) -> None:
     """Do what Keras does by one more layer, so that every start has the same graph.
 
     The published files of EfficientNet hold standard deviations where variances belong,
     and Keras divides by their root a second time where it is told `weights="imagenet"`.
+    Random weights get the values that come out of this: the layer computes with copies of
+    its variables, so a checkpoint assigned to them must find them as they were.
     """
-    if not base.constructor.startswith("EfficientNetB"):
+    if not base.constructor.startswith("EfficientNetB") or source not in _NEEDS_CORRECTION:
         return
     layer = network.get_layer("normalization")
     mean, variance, count = layer.get_weights()
+    if source == RANDOM:
+        mean, variance = _IMAGENET_MEAN, _IMAGENET_STD
     layer.set_weights([mean, variance * _IMAGENET_STD, count])
     layer.finalize_state()

@@ -50,6 +50,15 @@ def set_normalization(model: keras.Model, statistics: ChannelStatistics | None) 
 
     Raises:
         UsageError: The base normalises inside its own graph, or a value is out of range.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> from kerastl.models import build_model
+    >>> model = build_model("tiny", weights=None)
+    >>> set_normalization(model, SimpleNamespace(mean=[0.5] * 3, std=[0.25] * 3))
+    >>> model.get_layer("preprocessing").offset
+    [-2.0, -2.0, -2.0]
     """
     info = get_info(model)
     mode = get_base(info.base).preprocessing

@@ -23,6 +23,13 @@ def predict_probabilities(
 
     Raises:
         UsageError: The images are not of the model's size.
+
+    Example:
+
+    >>> from kerastl.models import build_model
+    >>> model = build_model("tiny", num_classes=2, weights=None)
+    >>> predict_probabilities(model, np.zeros((3, 32, 32, 3), np.uint8)).shape
+    (3, 2)
     """
     expected = (*pixels.shape[:1], *model.input_shape[1:])
     if pixels.shape != expected:

@@ -25,7 +25,7 @@ _ENCRYPTED = 1
 _MARKERS = {"__keras_tensor__", "__slice__", "__ellipsis__"}
 _KERAS = {
     "keras": {"DTypePolicy", "Sequential"},
-    "keras.initializers": {"Constant", "GlorotUniform", "Ones", "VarianceScaling", "Zeros"},
+    "keras.initializers": {"GlorotUniform", "HeNormal", "Ones", "VarianceScaling", "Zeros"},
     "keras.layers": {
         "Activation",
         "Add",

@@ -49,7 +49,7 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
         raise UsageError(f"{str(path)!r} must end in .keras, the one format that is saved.")
     info = get_info(model)
     # Without the compiled state: no optimizer in the file, nothing of the user's own code.
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    bare = keras.Model(model.input, model.output, name=model.name)
     return write_atomic(
         path,
         lambda temporary: _write(bare, info, temporary),

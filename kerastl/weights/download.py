@@ -1,9 +1,10 @@
 """Fetching weights: one process downloads, a damaged file never stays."""
 
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
@@ -25,6 +26,7 @@ except ImportError:  # Windows: two downloads at once, and the last one stays
 TIMEOUT = 15.0  # seconds without a byte before a server counts as silent
 PROBE_TIMEOUT = 4.0
 _CHUNK = 1 << 20
+_DAY = 86_400  # seconds
 _LARGEST = 2 << 30  # bytes; a server that goes on for ever is stopped here
 
 
@@ -65,6 +67,7 @@ def fetch_weights(base: HasWeights) -> Path:
         return path
     with _lock(path):
         if not path.is_file() or find_damage(path, base):
+            _remove_leftovers(path.parent)
             url = mirror_url(base)
             write_atomic(path, lambda temporary: _download(url, temporary, base))
     return path
@@ -84,6 +87,14 @@ def _lock(path: Path) -> Iterator[None]:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what downloads killed over a day ago left; younger ones may be running."""
+    for path in folder.glob(".tmp-*"):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - _DAY:
+                path.unlink()
 
 
 def _download(url: str, temporary: Path, base: HasWeights) -> None:
