@@ -3,26 +3,44 @@
 import keras
 from keras import layers
 
-TINY_WIDTHS = (32, 48, 80, 104)
+TINY_WIDTHS = (32, 48, 80)
+TINY_TOP_WIDTH = 104
 
 
 def tiny(input_tensor: keras.KerasTensor) -> keras.Model:
-    """Build `tiny`, a residual net of 0.48 M parameters for images of 32 to 64 pixels.
+    """Build `tiny`, a residual net of 0.21 M parameters for images of 32 to 64 pixels.
 
-    A stem and three blocks, each a convolution, 2x2 max pooling and one residual pair of
-    3x3 convolutions: the nine-layer residual nets of fast CIFAR-10 training, made narrow.
+    A stem and two blocks, each a convolution, 2x2 max pooling and one residual pair of 3x3
+    convolutions: the residual nets of fast CIFAR-10 training, made narrow and without
+    their last block, which is the top that `add_tiny_top` adds for pretraining.
 
     Args:
         input_tensor: Preprocessed images, `(batch, height, width, 3)`.
 
     Returns:
-        keras.Model from `input_tensor` to `(batch, height // 8, width // 8, 104)`.
+        keras.Model from `input_tensor` to `(batch, height // 4, width // 4, 80)`.
     """
     stem, *widths = TINY_WIDTHS
     x = _conv(input_tensor, stem, "stem", pool=False)
     for number, width in enumerate(widths, start=1):
         x = _block(x, width, f"block{number}")
     return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
+
+
+def add_tiny_top(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Add the block that only pretraining needs, as other bases have Dense layers on top.
+
+    Trained on ten classes, this block keeps what tells those ten apart and little else:
+    a linear head on its frozen output does worse on a new task than on that of random
+    weights, one on the block before it does better (`benchmarks/transfer.py`).
+
+    Args:
+        features: Output of `tiny`.
+
+    Returns:
+        Tensor `(batch, height // 8, width // 8, 104)`.
+    """
+    return _block(features, TINY_TOP_WIDTH, "top")
 
 
 def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:

@@ -21,7 +21,8 @@ from kerastl.stages import check_number
 PEAK_LEARNING_RATE = 0.2
 WARMUP = 0.2  # share of all steps
 WEIGHT_DECAY = 2e-3  # decoupled: about 2e-4 of the coupled kind at momentum 0.9
-NETWORKS = {"tiny": networks.tiny}
+# name -> the base, and what is trained on top of it and not shipped
+NETWORKS = {"tiny": (networks.tiny, networks.add_tiny_top)}
 IMAGE_SIZE = {"tiny": 32}
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -44,14 +45,15 @@ class _EpochLines(keras.callbacks.Callback):
 def build_classifier(
     base: str, num_classes: int, *, precision: str = "float32"
 ) -> keras.Model:
-    """Put a linear softmax head on one of `NETWORKS`, computing in a dtype policy."""
+    """Put top and linear softmax head on one of `NETWORKS`, in a dtype policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
         size = IMAGE_SIZE[base]
         pixels = keras.Input((size, size, 3), name="pixels")
         scaling = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")
-        features = NETWORKS[base](scaling(pixels)).output
+        build, add_top = NETWORKS[base]
+        features = add_top(build(scaling(pixels)).output)
         pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(features)
         head = keras.layers.Dense(
             num_classes, activation="softmax", dtype="float32", name="predictions"
@@ -104,8 +106,8 @@ def pretrain_job(
         command: Recorded beside the weights.
 
     Returns:
-        RunFolder with `<base>.npz` (float16), `<base>.json` (how it was made, its history
-        and its test accuracy).
+        RunFolder with `<base>.npz` (float16, without the top) and `<base>.json`: how it was
+        made, its history, and the test accuracy of the whole classifier.
 
     Raises:
         UsageError: An argument is not allowed, or there is no test split.
@@ -157,12 +159,14 @@ def _write(
 ) -> None:
     base = settings["base"]
     weights = half_weights(model)
-    archive = pack_weights(weights)
+    kept = drop_top(weights, base)
+    archive = pack_weights(kept)
     shipped = build_classifier(base, data.num_classes)
     assign_weights(shipped, weights)
     record = {
         **settings,
-        "parameters": shipped.count_params() - shipped.layers[-1].count_params(),
+        "parameters": sum(array.size for array in kept.values()),
+        "parameters_with_top": shipped.count_params(),
         "images": len(data.train) + len(data.validation or ()),
         "classes": list(data.class_names),
         "test": measure(shipped, data, base),
@@ -183,11 +187,18 @@ def half_weights(model: keras.Model) -> dict[str, np.ndarray]:
     }
 
 
+def drop_top(weights: dict[str, np.ndarray], base: str) -> dict[str, np.ndarray]:
+    """Return the weights of the base alone: what `include_top=False` leaves."""
+    size = IMAGE_SIZE[base]
+    network = NETWORKS[base][0](keras.Input((size, size, 3)))
+    names = {layer.name for layer in network.layers}
+    return {key: array for key, array in weights.items() if key.split("/")[0] in names}
+
+
 def pack_weights(weights: dict[str, np.ndarray]) -> bytes:
-    """Return the base's weights, without the head's, as the bytes of an `.npz` file."""
+    """Return weights as the bytes of an `.npz` file."""
     buffer = io.BytesIO()
-    kept = {k: v for k, v in weights.items() if not k.startswith("predictions/")}
-    np.savez_compressed(buffer, **kept)
+    np.savez_compressed(buffer, **weights)
     return buffer.getvalue()
 
 

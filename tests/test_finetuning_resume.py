@@ -35,7 +35,7 @@ def make_model():
 SCHEDULE = [
     Stage(name="head", epochs=2, learning_rate=0.01, batch_size=16,
           augment=("flip", "crop")),
-    Stage(name="top", unfreeze="block3", epochs=2, optimizer="sgd", learning_rate=0.01,
+    Stage(name="top", unfreeze="block2", epochs=2, optimizer="sgd", learning_rate=0.01,
           batch_size=16, train_batchnorm=True, lr_schedule="cosine"),
 ]
 

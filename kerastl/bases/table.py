@@ -8,15 +8,15 @@ from kerastl.weights import WeightsFile
 
 
 def _tiny() -> Iterator[Base]:
-    blocks = ("block1", "block2", "block3")
+    blocks = ("block1", "block2")
     yield Base(
         name="tiny",
         constructor="tiny",
         preprocessing="tf",
         image_size=32,
         min_size=8,
-        features=104,
-        parameters=478_400,
+        features=80,
+        parameters=207_584,
         cuts=(("stem", "stem_relu"), *((block, f"{block}_out") for block in blocks)),
         pretrained=WeightsFile("cifar10", "tiny.npz"),
     )
