@@ -91,7 +91,7 @@ class RunFolder(LockedFiles):
         return self.exists(FINISHED)
 
     def discard(self) -> None:
-        """Take a folder away that was made but holds nothing, when its work cannot start."""
+        """Take away a folder that holds nothing, when its work cannot start."""
         names = {entry.name for entry in self.path.iterdir()}
         if names <= {LOCK}:
             (self.path / LOCK).unlink(missing_ok=True)
