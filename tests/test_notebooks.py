@@ -1,0 +1,125 @@
+"""The notebooks: committed without outputs, and every cell runs in a fast mode."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LONGEST_CELL = 24  # lines; what is longer is logic, which belongs in the package
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+# in a process of its own: Jupyter's machinery raises warnings, which are errors here
+EXECUTE = """
+import sys
+import nbformat
+from nbclient import NotebookClient
+
+notebook = nbformat.read(sys.argv[1], as_version=4)
+try:
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": "."}}).execute()
+finally:
+    nbformat.write(notebook, "executed.ipynb")
+"""
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def shown(notebook):
+    """All text that the cells of an executed notebook show."""
+    texts = []
+    for output in (o for cell in code_cells(notebook) for o in cell["outputs"]):
+        texts += ["".join(output.get("text", ""))]
+        texts += ["".join(output.get("data", {}).get("text/plain", ""))]
+    return "\n".join(texts)
+
+
+@pytest.fixture(scope="module")
+def execute(tmp_path_factory):
+    """Run a notebook with one epoch of two steps per stage; each is run once."""
+    done = {}
+
+    def run(path):
+        if path not in done:
+            done[path] = run_notebook(path, tmp_path_factory.mktemp(path.stem))
+        return done[path]
+
+    return run
+
+
+def run_notebook(path, folder):
+    fast = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "2"}
+    environment = {
+        **os.environ,
+        **fast,
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    finished = subprocess.run(
+        [sys.executable, "-c", EXECUTE, str(path)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    return read(folder / "executed.ipynb"), folder
+
+
+def test_both_notebooks_are_there():
+    names = [path.name for path in NOTEBOOKS]
+    assert names == ["01_quickstart.ipynb", "02_hybrid_finetuning.ipynb"]
+
+
+@every_notebook
+def test_it_is_a_valid_notebook_without_outputs(path):
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    for cell in code_cells(notebook):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+
+
+@every_notebook
+def test_it_is_thin(path):
+    for cell in code_cells(read(path)):
+        code = "".join(cell["source"])
+        assert "def " not in code or "keras.callbacks.Callback" in code
+        assert len(code.splitlines()) <= LONGEST_CELL
+
+
+@every_notebook
+def test_every_cell_runs(path, execute):
+    notebook, _ = execute(path)
+    for cell in code_cells(notebook):
+        assert cell["execution_count"] is not None
+        assert not [o for o in cell["outputs"] if o["output_type"] == "error"]
+
+
+def test_the_quick_start_ends_in_a_folder_and_a_prediction(execute):
+    notebook, folder = execute(NOTEBOOKS[0])
+    assert (folder / "runs/digits/model.keras").is_file()
+    assert "test accuracy" in shown(notebook)
+    assert "digit.png" in shown(notebook)
+
+
+def test_the_resumed_run_equals_the_whole_one(execute):
+    notebook, _ = execute(NOTEBOOKS[1])
+    assert "the power is gone" in shown(notebook)
+    compared = [c for c in code_cells(notebook) if "whole.model" in "".join(c["source"])]
+    assert compared[0]["outputs"][-1]["data"]["text/plain"] == ["True"]
