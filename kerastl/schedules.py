@@ -16,7 +16,7 @@ from kerastl.stages import (
 )
 
 HEAD_RATE = 1e-3
-TOP_RATE = 1e-4  # pretrained layers move a tenth as fast as a new head
+TOP_SHARE = 0.1  # of the head's rate: pretrained layers move a tenth as fast
 BLOCK_DECAY = 2.6  # each block further down moves that much slower (ULMFiT, ACL 2018)
 
 # name -> what it trains, in one line: the table of the README
@@ -30,12 +30,16 @@ SCHEDULES = {
 }
 
 
-def named_schedule(name: str, blocks: Sequence[str]) -> Schedule:
+def named_schedule(
+    name: str, blocks: Sequence[str], *, head_rate: float = HEAD_RATE
+) -> Schedule:
     """Return one of the schedules of `SCHEDULES` for a base with these blocks.
 
     Args:
         name: A key of `SCHEDULES`.
         blocks: The base's block names from the image upwards.
+        head_rate: Learning rate of a new head; pretrained layers get a tenth. Default 1e-3;
+            a base's own is its `head_rate`.
 
     Returns:
         Schedule with this package's recommended epochs and learning rates.
@@ -49,14 +53,15 @@ def named_schedule(name: str, blocks: Sequence[str]) -> Schedule:
     ['head', 'block2', 'block1']
     """
     check_choice("schedule", name, SCHEDULES)
-    head = Stage(name=HEAD, epochs=10, learning_rate=HEAD_RATE)
+    top_rate = head_rate * TOP_SHARE
+    head = Stage(name=HEAD, epochs=10, learning_rate=head_rate)
     stages = {
         "feature-extraction": lambda: [head],
-        "fine-tune": lambda: [head, _block_stage(blocks[-1], TOP_RATE, epochs=10)],
-        "hybrid": _hybrid_stages,
-        "gradual": lambda: _gradual_stages(blocks),
-        "lp-ft": _probe_stages,
-        "full": lambda: [_block_stage(ALL, TOP_RATE, epochs=20)],
+        "fine-tune": lambda: [head, _block_stage(blocks[-1], top_rate, epochs=10)],
+        "hybrid": lambda: _hybrid_stages(head_rate),
+        "gradual": lambda: _gradual_stages(blocks, head_rate),
+        "lp-ft": lambda: _probe_stages(top_rate),
+        "full": lambda: [_block_stage(ALL, top_rate, epochs=20)],
     }[name]
     return Schedule(name, tuple(stages()))
 
@@ -65,29 +70,31 @@ def _block_stage(block: str, learning_rate: float, *, epochs: int) -> Stage:
     return Stage(name=block, unfreeze=block, epochs=epochs, learning_rate=learning_rate)
 
 
-def _hybrid_stages() -> list[Stage]:
+def _hybrid_stages(head_rate: float) -> list[Stage]:
     return [
-        Stage(name="last-4", unfreeze=4, learning_rate=HEAD_RATE),
-        Stage(name="last-15", unfreeze=15, learning_rate=TOP_RATE),
+        Stage(name="last-4", unfreeze=4, learning_rate=head_rate),
+        Stage(name="last-15", unfreeze=15, learning_rate=head_rate * TOP_SHARE),
     ]
 
 
-def _gradual_stages(blocks: Sequence[str]) -> list[Stage]:
-    rates = [TOP_RATE / BLOCK_DECAY**depth for depth in range(len(blocks))]
-    head = Stage(name=HEAD, epochs=5, learning_rate=HEAD_RATE)
+def _gradual_stages(blocks: Sequence[str], head_rate: float) -> list[Stage]:
+    rates = [head_rate * TOP_SHARE / BLOCK_DECAY**depth for depth in range(len(blocks))]
+    head = Stage(name=HEAD, epochs=5, learning_rate=head_rate)
     downwards = zip(reversed(blocks), rates, strict=True)
     return [head, *(_block_stage(block, rate, epochs=3) for block, rate in downwards)]
 
 
-def _probe_stages() -> list[Stage]:
+def _probe_stages(top_rate: float) -> list[Stage]:
     probe = Stage(name="probe", epochs=1, solver="exact")
-    return [probe, _block_stage(ALL, TOP_RATE / 3, epochs=10)]
+    return [probe, _block_stage(ALL, top_rate / 3, epochs=10)]
 
 
 def resolve_schedule(
     schedule: str | Schedule | Stage | Sequence[Stage],
     blocks: Sequence[str],
     changes: Mapping[str, Any] | None = None,
+    *,
+    head_rate: float = HEAD_RATE,
 ) -> Schedule:
     """Turn whatever a user calls a schedule into one, with their changes applied.
 
@@ -97,6 +104,7 @@ def resolve_schedule(
         changes: Stage fields to change in every stage; a tuple or list gives one value per
             stage. A single `learning_rate` sets the first stage's; later stages keep their
             ratio to it. None changes nothing.
+        head_rate: Of a named schedule, as in `named_schedule`.
 
     Returns:
         Schedule, every stage of it valid.
@@ -111,7 +119,7 @@ def resolve_schedule(
     [(2, 0.01), (3, 0.001)]
     """
     if isinstance(schedule, str):
-        schedule = named_schedule(schedule, blocks)
+        schedule = named_schedule(schedule, blocks, head_rate=head_rate)
     elif isinstance(schedule, Stage):
         schedule = Schedule("custom", (schedule,))
     elif not isinstance(schedule, Schedule):

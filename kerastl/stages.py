@@ -185,7 +185,8 @@ class Schedule:
 
     Example:
 
-    >>> schedule = Schedule("two", (Stage(name="head"), Stage(name="top", unfreeze="block5")))
+    >>> top = Stage(name="top", unfreeze="block5")
+    >>> schedule = Schedule("two", (Stage(name="head"), top))
     >>> [stage.unfreeze for stage in schedule]
     ['head', 'block5']
     >>> Schedule.from_dict(schedule.to_dict()) == schedule

@@ -23,6 +23,8 @@ class Base:
         cuts: For each block, from the input up, its name and its last layer, whose output
             every path through the network crosses.
         pretrained: Its weights.
+        head_rate: Learning rate at which a new head on it learns well with Adam; the named
+            schedules take it. Default 1e-3.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Base:
     parameters: int
     cuts: Cuts
     pretrained: WeightsFile
+    head_rate: float = 1e-3
 
     @property
     def source(self) -> str:

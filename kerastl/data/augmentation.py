@@ -14,8 +14,8 @@ SHIFT = 1 / 8  # of a side, so 4 pixels at 32: the padded random crop of the CIF
 
 _MAKERS = {
     "flip": lambda: keras.layers.RandomFlip("horizontal"),
-    # Keras' RandomCrop moves a whole batch alike. A translation that fills with black is the
-    # padded random crop with an offset of its own for every image.
+    # Keras' RandomCrop moves a whole batch alike. A translation that fills with black is
+    # the padded random crop with an offset of its own for every image.
     "crop": lambda: keras.layers.RandomTranslation(
         SHIFT, SHIFT, fill_mode="constant", interpolation="nearest"
     ),
@@ -29,8 +29,8 @@ _MAKERS = {
 class Augmentation:
     """A sequence of random layers applied to batches of raw pixels and their labels.
 
-    Use it on training batches alone. It runs outside the model, so the saved model holds no
-    random layer, and is reseeded for each batch, so a batch is the same whenever it is made.
+    Use it on training batches alone. It runs outside the model, so the saved model has no
+    random layer, and is reseeded for each batch, which is then the same whenever it is made.
 
     Args:
         names: Names out of `kerastl.stages.AUGMENTATIONS`, applied in this order.
@@ -47,7 +47,9 @@ class Augmentation:
     """
 
     def __init__(self, names: Sequence[str]):
-        self.names = tuple(check_choice("augment", name, AUGMENTATIONS) for name in names)
+        self.names = tuple(names)
+        for name in self.names:
+            check_choice("augment", name, AUGMENTATIONS)
         self.layers = [_MAKERS[name]() for name in self.names]
         self._states = [v for layer in self.layers for v in layer.variables]
         self._apply = tf.function(self._call, reduce_retracing=True)
@@ -77,6 +79,6 @@ class Augmentation:
         return pixels.numpy(), mixed.numpy()
 
     def __call__(self, images: np.ndarray, *, seed: int) -> np.ndarray:
-        """Augment images alone, for layers that leave labels as they are and for previews."""
+        """Augment images alone: for previews, and where labels stay as they are."""
         labels = np.eye(len(images), dtype="float32")
         return self.augment_batch(images, labels, seed=seed)[0]

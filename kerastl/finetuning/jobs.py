@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kerastl.bases import Base, get_base
+from kerastl.bases import Base, choose_base, get_base
 from kerastl.data import Data, load_images
 from kerastl.errors import UsageError
 from kerastl.finetuning.describing import describe_stage
@@ -13,7 +13,6 @@ from kerastl.options import Options
 from kerastl.runs import RunFolder
 from kerastl.schedules import resolve_schedule
 from kerastl.stages import STAGE_FIELDS, Schedule
-from kerastl.weights import choose_base
 
 DATA_OPTIONS = (
     "path_column",
@@ -41,8 +40,7 @@ def read_schedule(options: Options, base: Base) -> Schedule:
     Raises:
         UsageError: A stage, a setting or the name of a block is not allowed.
     """
-    blocks = [block for block, _ in base.cuts]
-    schedule = options.schedule
+    blocks, schedule = base.blocks, options.schedule
     if options.stages:
         stages = list(options.stages)
         schedule = Schedule.from_dict({"name": options.schedule, "stages": stages})
@@ -51,7 +49,7 @@ def read_schedule(options: Options, base: Base) -> Schedule:
         for name in STAGE_FIELDS
         if getattr(options, name, None) is not None
     }
-    resolved = resolve_schedule(schedule, blocks, changes)
+    resolved = resolve_schedule(schedule, blocks, changes, head_rate=base.head_rate)
     for stage in resolved:
         known = {"head", "all", *blocks}
         if isinstance(stage.unfreeze, str) and stage.unfreeze not in known:

@@ -148,8 +148,8 @@ def prepare_schedule(
 ) -> Schedule:
     """Resolve and check a schedule for this model and data, before any image is decoded."""
     _match_labels(model, data)
-    blocks = [block for block, _ in get_base(get_info(model).base).cuts]
-    resolved = resolve_schedule(schedule, blocks, options)
+    base = get_base(get_info(model).base)
+    resolved = resolve_schedule(schedule, base.blocks, options, head_rate=base.head_rate)
     check_schedule(layer_table(model), resolved)
     for stage in resolved:
         if data.multi_label and (stage.class_weight or stage.solver == "exact"):
