@@ -122,6 +122,12 @@ def test_the_table_of_schedules_is_that_of_the_code():
     assert read_table(read_section(README, "What each schedule trains")) == expected
 
 
+def test_the_rates_of_heads_are_those_that_it_says():
+    bases = map(kerastl.get_base, kerastl.base_names())
+    assert {base.head_rate for base in bases if base.name != "tiny"} == {0.001}
+    assert kerastl.get_base("tiny").head_rate == 0.01
+
+
 def describe(stage):
     if stage.solver == "exact":
         return f"{stage.name}: exact"
