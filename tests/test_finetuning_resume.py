@@ -57,7 +57,8 @@ def golden(tmp_path_factory):
     return run(None)
 
 
-def spawn(tmp_path, out, *flags, failpoint=None):
+def child(tmp_path, out, *flags, failpoint=None):
+    """Arguments of a process that makes the run in `out`, dying at a failpoint."""
     script = tmp_path / "job.py"
     script.write_text(SCRIPT)
     environment = dict(os.environ, PYTHONPATH=os.getcwd(), TF_CPP_MIN_LOG_LEVEL="3")
@@ -65,7 +66,11 @@ def spawn(tmp_path, out, *flags, failpoint=None):
     if failpoint:
         environment["KERASTL_FAILPOINT"] = failpoint
     command = [sys.executable, str(script), str(out), *flags]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    return {"args": command, "env": environment, "stderr": subprocess.PIPE, "text": True}
+
+
+def run_child(tmp_path, out, *flags, failpoint=None):
+    return subprocess.run(**child(tmp_path, out, *flags, failpoint=failpoint), check=False)
 
 
 def assert_same_run(finished, golden):
@@ -77,10 +82,10 @@ def assert_same_run(finished, golden):
 
 def test_killed_twice_and_gone_on_with_equals_the_uninterrupted_run(tmp_path, golden):
     out = tmp_path / "run"
-    first = spawn(tmp_path, out, failpoint="30:kill")
-    assert first.wait() == -signal.SIGKILL, first.stderr.read()
-    second = spawn(tmp_path, out, "resume", failpoint="20:kill")
-    assert second.wait() == -signal.SIGKILL, second.stderr.read()
+    first = run_child(tmp_path, out, failpoint="60:kill")
+    assert first.returncode == -signal.SIGKILL, first.stderr
+    second = run_child(tmp_path, out, "resume", failpoint="40:kill")
+    assert second.returncode == -signal.SIGKILL, second.stderr
     assert not RunFolder.open(out).finished
     finished = run(out, resume=True)
     assert_same_run(finished, golden)
@@ -94,8 +99,8 @@ def test_a_kill_at_every_write_point_changes_nothing(tmp_path, golden):
     fired, point = True, 1
     while fired:
         out = tmp_path / f"run-{point}"
-        child = spawn(tmp_path, out, failpoint=f"{point}:kill")
-        fired = child.wait() == -signal.SIGKILL
+        killed = run_child(tmp_path, out, failpoint=f"{point}:kill")
+        fired = killed.returncode == -signal.SIGKILL
         resumable = (out / "config.toml").exists()
         if fired:
             if not resumable:
@@ -111,28 +116,27 @@ def test_a_kill_at_every_write_point_changes_nothing(tmp_path, golden):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_the_last_finished_epoch(tmp_path, golden, number):
     out = tmp_path / "run"
-    child = spawn(tmp_path, out)
-    while not (out / "checkpoint" / "progress.json").exists():
-        assert child.poll() is None, child.stderr.read()
-        time.sleep(0.01)
-    child.send_signal(number)
-    child.wait()
+    with subprocess.Popen(**child(tmp_path, out)) as process:
+        while not (out / "checkpoint" / "progress.json").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.communicate()
     if not RunFolder.open(out).finished:
         assert_same_run(run(out, resume=True), golden)
 
 
 def test_a_full_disk_keeps_the_last_epoch(tmp_path, golden):
     out = tmp_path / "run"
-    child = spawn(tmp_path, out, failpoint="35:enospc")
-    assert child.wait() != 0
-    assert "StorageError" in child.stderr.read()
+    full = run_child(tmp_path, out, failpoint="70:enospc")
+    assert full.returncode != 0
+    assert "StorageError" in full.stderr
     assert_same_run(run(out, resume=True), golden)
 
 
 def test_other_settings_data_or_seed_are_refused_with_the_difference(tmp_path):
     out = tmp_path / "run"
-    child = spawn(tmp_path, out, failpoint="30:kill")
-    child.wait()
+    run_child(tmp_path, out, failpoint="60:kill")
     with pytest.raises(ResumeRefusedError, match="seed: 0 in the run, 1 now"):
         run(out, resume=True, seed=1)
     with pytest.raises(ResumeRefusedError, match="epochs"):
@@ -163,8 +167,7 @@ def test_what_cannot_be_gone_on_with_is_said(tmp_path, golden):
 
 def test_two_processes_on_one_folder(tmp_path):
     with RunFolder.create("finetune", tmp_path / "run"):
-        child = spawn(tmp_path, tmp_path / "run")
-        assert child.wait() != 0
-        message = child.stderr.read()
-        assert FolderInUseError.__name__ in message
-        assert str(os.getpid()) in message
+        second = run_child(tmp_path, tmp_path / "run")
+        assert second.returncode != 0
+        assert FolderInUseError.__name__ in second.stderr
+        assert str(os.getpid()) in second.stderr

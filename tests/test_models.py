@@ -278,7 +278,7 @@ def test_layers_are_listed_with_block_kind_and_size():
     assert [info.name for info in table] == [layer.name for layer in tiny().layers]
     assert by_name["preprocessing"].block == "preprocessing"
     assert by_name["stem_conv"].block == "stem"
-    assert by_name["block3_out"].block == "block3"
+    assert by_name["block2_out"].block == "block2"
     assert by_name["predictions"].block == "head"
     assert by_name["predictions"].parameters == 105 * 3
     assert by_name["stem_bn"].is_batchnorm
@@ -551,7 +551,7 @@ def test_arrays_that_need_unpickling_are_refused(tmp_path):
     arrays = base_weights(tiny())
     arrays["stem_bn/gamma"] = np.array([{}] * 32, dtype=object)
     np.savez(tmp_path / "bad.npz", **arrays)
-    network = keras.Model((model := tiny()).inputs, model.get_layer("block3_out").output)
+    network = keras.Model((model := tiny()).inputs, model.get_layer("block2_out").output)
 
     with pytest.raises(StorageError, match="bad.npz is damaged or no NumPy archive"):
         load_arrays(network, tmp_path / "bad.npz")

@@ -30,7 +30,7 @@ class Augmentation:
     """A sequence of random layers applied to batches of raw pixels and their labels.
 
     Use it on training batches alone. It runs outside the model, so the saved model has no
-    random layer, and is reseeded for each batch, which is then the same whenever it is made.
+    random layer, and is reseeded for each batch, so that a batch is always the same.
 
     Args:
         names: Names out of `kerastl.stages.AUGMENTATIONS`, applied in this order.

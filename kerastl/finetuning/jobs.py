@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kerastl.bases import Base, choose_base, get_base
 from kerastl.data import Data, load_images
@@ -13,6 +14,11 @@ from kerastl.options import Options
 from kerastl.runs import RunFolder
 from kerastl.schedules import resolve_schedule
 from kerastl.stages import STAGE_FIELDS, Schedule
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerastl.finetuning.results import Run
 
 DATA_OPTIONS = (
     "path_column",
@@ -93,7 +99,7 @@ def run_job(
     resume: str | Path | None = None,
     fast_dev_run: bool = False,
     verbose: str | int = "auto",
-):
+) -> "Run":
     """Run the main job and return its Run: what `kerastl finetune` does.
 
     Args:
@@ -140,7 +146,9 @@ def run_job(
     return run
 
 
-def _build(options: Options, data: Data, base: Base, resume: str | Path | None):
+def _build(
+    options: Options, data: Data, base: Base, resume: str | Path | None
+) -> "keras.Model":
     from kerastl.models import build_model
 
     return build_model(
