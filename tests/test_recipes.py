@@ -22,7 +22,7 @@ import kerastl
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import build_parser
 from kerastl.data.augmentation import Augmentation
-from kerastl.finetuning.jobs import load_data, read_schedule
+from kerastl.finetuning.planning import load_data, read_schedule
 from kerastl.models import get_info, layer_table
 from kerastl.schedules import plan_freeze
 

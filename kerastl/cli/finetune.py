@@ -50,12 +50,14 @@ def run(given: argparse.Namespace) -> int:
     if given.print_config:
         show_file(to_toml(options, comments=True))
         return 0
-    from kerastl.finetuning import jobs
-
     if given.dry_run:
-        show(jobs.plan_job(options))
+        from kerastl.finetuning.planning import plan_job
+
+        show(plan_job(options))
         return 0
-    finished = jobs.run_job(
+    from kerastl.finetuning.jobs import run_job
+
+    finished = run_job(
         options,
         resume=given.resume,
         fast_dev_run=given.fast_dev_run,

@@ -2,95 +2,27 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerastl.bases import Base, choose_base, get_base
-from kerastl.data import Data, load_images
-from kerastl.errors import UsageError
-from kerastl.finetuning.describing import describe_stage
+from kerastl.bases import Base, get_base
+from kerastl.bases.sizes import check_image_size
+from kerastl.data import Data
+from kerastl.finetuning.planning import (
+    check_weights,
+    choose_image_size,
+    load_data,
+    read_schedule,
+    resolve_base,
+)
 from kerastl.options import Options
 from kerastl.runs import RunFolder
-from kerastl.schedules import resolve_schedule
-from kerastl.stages import STAGE_FIELDS, Schedule
+from kerastl.stages import Schedule
 
 if TYPE_CHECKING:
     import keras
 
     from kerastl.finetuning.results import Run
-
-DATA_OPTIONS = (
-    "path_column",
-    "label_column",
-    "label_rule",
-    "group_rule",
-    "validation",
-    "test",
-    "multi_label",
-    "on_bad_image",
-    "cache_budget",
-    "seed",
-)
-
-
-def load_data(options: Options) -> Data:
-    """List, check and split the images the options name."""
-    settings = {name: getattr(options, name) for name in DATA_OPTIONS}
-    return load_images(options.data, **settings)
-
-
-def read_schedule(options: Options, base: Base) -> Schedule:
-    """Return the schedule the options name, with their changes, checked by block name.
-
-    Raises:
-        UsageError: A stage, a setting or the name of a block is not allowed.
-    """
-    blocks, schedule = base.blocks, options.schedule
-    if options.stages:
-        stages = list(options.stages)
-        schedule = Schedule.from_dict({"name": options.schedule, "stages": stages})
-    changes = {
-        name: getattr(options, name)
-        for name in STAGE_FIELDS
-        if getattr(options, name, None) is not None
-    }
-    resolved = resolve_schedule(schedule, blocks, changes, head_rate=base.head_rate)
-    for stage in resolved:
-        known = {"head", "all", *blocks}
-        if isinstance(stage.unfreeze, str) and stage.unfreeze not in known:
-            raise UsageError(
-                f"Stage {stage.name!r} unfreezes {stage.unfreeze!r}, but {base.name} has "
-                f"the blocks {', '.join(blocks)}."
-            )
-    return resolved
-
-
-def choose_image_size(options: Options, data: Data, base: Base) -> tuple[int, int]:
-    """Return the size images are decoded to, never under the base's minimum.
-
-    Without `image_size` it is the base's own, except for images that are known to be
-    smaller: enlarging them costs time and adds nothing, so the base's minimum is taken.
-    """
-    size = options.image_size
-    if size is None:
-        native = data.native_size
-        side = base.image_size
-        if native is not None and max(native) < side:
-            side = max(base.min_size, SMALL_SIDE, *native)
-        return (side, side)
-    return (size, size) if isinstance(size, int) else tuple(size)
-
-
-SMALL_SIDE = 32  # what `tiny` was trained on, and the minimum of most bases
-
-
-def resolve_base(options: Options) -> tuple[Options, str]:
-    """Replace `base="auto"` by the base to take, and say which and why."""
-    if options.base != "auto":
-        return options, ""
-    name, weights, reason = choose_base()
-    return dataclasses.replace(options, base=name, weights=weights), reason
 
 
 def run_job(
@@ -119,6 +51,8 @@ def run_job(
     say(reason, verbose)
     base = get_base(options.base)
     schedule = read_schedule(options, base)
+    check_image_size(base, options.image_size)
+    check_weights(base, _start_weights(options, resume))
     data = load_data(options)
     for note in data.notes:
         say(note, verbose)
@@ -181,43 +115,3 @@ def say(text: str, verbose: str | int) -> None:
     """Print a line to stderr unless silent."""
     if text and verbose != 0:
         print(text, file=sys.stderr, flush=True)
-
-
-def plan_job(options: Options) -> str:
-    """Return what a run would do, without decoding images or importing TensorFlow.
-
-    Example:
-
-    >>> print(plan_job(Options(data="digits", base="tiny")))
-    data      digits: ...
-    """
-    options, reason = resolve_base(options)
-    base = get_base(options.base)
-    schedule = read_schedule(options, base)
-    data = load_data(options)
-    height, width = choose_image_size(options, data, base)
-    return "\n".join(
-        [
-            f"data      {options.data}: {_count(data)}",
-            *(f"          {note}" for note in data.notes),
-            f"base      {base.name} at {height}x{width}, weights {options.weights}",
-            *([f"          {reason}"] if reason else []),
-            f"out       {options.out or 'runs/finetune-<n>'}",
-            *_plan_stages(schedule, data),
-        ]
-    )
-
-
-def _count(data: Data) -> str:
-    splits = (("train", data.train), ("validation", data.validation), ("test", data.test))
-    counts = [f"{len(split)} {name}" for name, split in splits if split is not None]
-    return f"{', '.join(counts)} images in {data.num_classes} classes"
-
-
-def _plan_stages(schedule: Schedule, data: Data) -> Sequence[str]:
-    lines = []
-    for stage in schedule:
-        steps = -(-len(data.train) // stage.batch_size)
-        text = f"{describe_stage(stage)}, {steps} steps each, {stage.optimizer}"
-        lines.append(f"stage     {stage.name}: {text}")
-    return lines

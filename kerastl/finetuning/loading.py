@@ -9,7 +9,7 @@ from kerastl.data.sources import ARRAYS
 from kerastl.errors import DataError, UsageError
 from kerastl.evaluation import Scores
 from kerastl.finetuning.checkpoints import Progress
-from kerastl.finetuning.jobs import load_data
+from kerastl.finetuning.planning import load_data
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import CONFIG, SOURCE
 from kerastl.models import load_model

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from kerastl.bases import AUTO, Base, build_base, choose_base, get_base
+from kerastl.bases.sizes import as_tuple, check_image_size, is_count
 from kerastl.errors import UsageError, check_choice
 from kerastl.models.information import POOLINGS, ModelInfo, check_class_names
 from kerastl.models.initialization import load_base_weights
@@ -90,31 +91,6 @@ def build_model(
     return model
 
 
-def check_image_size(base: Base, image_size: int | Sequence[int] | None) -> tuple[int, int]:
-    """Return height and width, those of the base when None is given.
-
-    Raises:
-        UsageError: It is no size, or smaller than the base can take.
-
-    Example:
-
-    >>> check_image_size(get_base("vgg16"), 64)
-    (64, 64)
-    """
-    given = base.image_size if image_size is None else image_size
-    size = _as_tuple(given, repeat=2)
-    if len(size) != 2 or not all(_is_count(side) for side in size):
-        raise UsageError(
-            f"image_size={image_size!r} is neither a side nor (height, width) in pixels."
-        )
-    if min(size) < base.min_size:
-        raise UsageError(
-            f"image_size={image_size!r} is too small for {base.name}: it needs at least "
-            f"{base.min_size} pixels each way."
-        )
-    return size
-
-
 def _choose(base: str, weights: str | Path | None) -> tuple[Base, str | Path | None]:
     if base != AUTO:
         return get_base(base), weights
@@ -174,7 +150,7 @@ def _seeded(seed: int, part: str) -> Iterator[None]:
 
 def _check_outputs(num_classes: int, *, multi_label: bool) -> None:
     least = 1 if multi_label else 2
-    if not _is_count(num_classes) or num_classes < least:
+    if not is_count(num_classes) or num_classes < least:
         hint = "" if multi_label else " One class alone leaves nothing to tell apart."
         raise UsageError(
             f"num_classes={num_classes!r} must be a whole number from {least} up.{hint}"
@@ -182,8 +158,8 @@ def _check_outputs(num_classes: int, *, multi_label: bool) -> None:
 
 
 def _check_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
-    units = _as_tuple(hidden)
-    if not all(_is_count(number) for number in units):
+    units = as_tuple(hidden)
+    if not all(is_count(number) for number in units):
         raise UsageError(
             f"hidden={hidden!r} must be whole numbers above 0, such as (256,)."
         )
@@ -195,11 +171,3 @@ def _check_dropout(dropout: float) -> float:
     if not number or not 0 <= dropout < 1:
         raise UsageError(f"dropout={dropout!r} must be a share from 0 to below 1.")
     return float(dropout)
-
-
-def _as_tuple(value: object, *, repeat: int = 1) -> tuple:
-    return tuple(value) if isinstance(value, list | tuple) else (value,) * repeat
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,153 @@
+"""What a job will do, from options alone: checked and printed without TensorFlow."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from kerastl.bases import Base, choose_base, get_base
+from kerastl.bases.layers import list_head, list_layers
+from kerastl.bases.sizes import check_image_size
+from kerastl.data import Data, load_images
+from kerastl.finetuning.describing import describe_stage
+from kerastl.options import Options
+from kerastl.schedules import check_schedule, plan_freeze, resolve_schedule
+from kerastl.stages import STAGE_FIELDS, LayerInfo, Schedule
+from kerastl.weights import PRETRAINED, find_obstacle, resolve_weights
+
+DATA_OPTIONS = (
+    "path_column",
+    "label_column",
+    "label_rule",
+    "group_rule",
+    "validation",
+    "test",
+    "multi_label",
+    "on_bad_image",
+    "cache_budget",
+    "seed",
+)
+
+
+SMALL_SIDE = 32  # what `tiny` was trained on, and the minimum of most bases
+
+
+def load_data(options: Options) -> Data:
+    """List, check and split the images the options name."""
+    settings = {name: getattr(options, name) for name in DATA_OPTIONS}
+    return load_images(options.data, **settings)
+
+
+def read_schedule(options: Options, base: Base) -> Schedule:
+    """Return the schedule the options name, with their changes, checked against the base.
+
+    Raises:
+        UsageError: A stage, a setting, a block or a number of layers is not allowed.
+    """
+    blocks, schedule = base.blocks, options.schedule
+    if options.stages:
+        stages = list(options.stages)
+        schedule = Schedule.from_dict({"name": options.schedule, "stages": stages})
+    changes = {
+        name: getattr(options, name)
+        for name in STAGE_FIELDS
+        if getattr(options, name, None) is not None
+    }
+    resolved = resolve_schedule(schedule, blocks, changes, head_rate=base.head_rate)
+    check_schedule(_plan_layers(options, base, num_classes=2), resolved)
+    return resolved
+
+
+def choose_image_size(options: Options, data: Data, base: Base) -> tuple[int, int]:
+    """Return the size images are decoded to, never under the base's minimum.
+
+    Without `image_size` it is the base's own, except for images that are known to be
+    smaller: enlarging them costs time and adds nothing, so the base's minimum is taken.
+    """
+    size = options.image_size
+    if size is None:
+        native = data.native_size
+        side = base.image_size
+        if native is not None and max(native) < side:
+            side = max(base.min_size, SMALL_SIDE, *native)
+        size = (side, side)
+    return check_image_size(base, size)
+
+
+def resolve_base(options: Options) -> tuple[Options, str]:
+    """Replace `base="auto"` by the base to take, and say which and why."""
+    if options.base != "auto":
+        return options, ""
+    name, weights, reason = choose_base()
+    return dataclasses.replace(options, base=name, weights=weights), reason
+
+
+def check_weights(base: Base, weights: str | Path | None) -> None:
+    """Refuse weights that are not to be had, before any image is read.
+
+    Raises:
+        UsageError: There are no such weights for this base.
+        StorageError: They are neither cached nor can they be downloaded.
+    """
+    own = weights in (PRETRAINED, base.source)
+    if not own or find_obstacle(base):
+        resolve_weights(base, weights)  # its errors say what to do
+
+
+def plan_job(options: Options) -> str:
+    """Return what a run would do, without decoding images or importing TensorFlow.
+
+    Example:
+
+    >>> print(plan_job(Options(data="digits", base="tiny")))
+    data      digits: 1079 train, 359 validation, 359 test images in 10 classes
+    ...
+    stage     last-4: trains the last 4 layers for 10 epochs at 0.01, 34 steps each, ...
+    stage     last-15: ...
+    """
+    options, reason = resolve_base(options)
+    base = get_base(options.base)
+    schedule = read_schedule(options, base)
+    check_image_size(base, options.image_size)
+    data = load_data(options)
+    height, width = choose_image_size(options, data, base)
+    return "\n".join(
+        [
+            f"data      {options.data}: {_count(data)}",
+            *(f"          {note}" for note in data.notes),
+            f"base      {base.name} at {height}x{width}, weights {options.weights}",
+            *([f"          {reason}"] if reason else []),
+            f"out       {options.out or 'runs/finetune-<n>'}",
+            *_plan_stages(schedule, data, _plan_layers(options, base, data.num_classes)),
+            *_warn_of_flatten(options),
+        ]
+    )
+
+
+def _count(data: Data) -> str:
+    splits = (("train", data.train), ("validation", data.validation), ("test", data.test))
+    counts = [f"{len(split)} {name}" for name, split in splits if split is not None]
+    return f"{', '.join(counts)} images in {data.num_classes} classes"
+
+
+def _warn_of_flatten(options: Options) -> list[str]:
+    if options.pooling != "flatten":
+        return []
+    return ["          counted for average pooling: a flattened head has more parameters"]
+
+
+def _plan_layers(options: Options, base: Base, num_classes: int) -> tuple[LayerInfo, ...]:
+    head = list_head(base.features, num_classes, options.hidden, options.dropout)
+    return (*list_layers(base.name), *head)
+
+
+def _plan_stages(
+    schedule: Schedule, data: Data, layers: Sequence[LayerInfo]
+) -> Sequence[str]:
+    lines = []
+    for stage in schedule:
+        steps = -(-len(data.train) // stage.batch_size)
+        plan = plan_freeze(layers, stage)
+        count = sum(layer.parameters for layer in layers if plan[layer.name])
+        text = f"{describe_stage(stage)}, {steps} steps each, {stage.optimizer}"
+        lines.append(f"stage     {stage.name}: {text}, {count:,} parameters")
+    return lines
