@@ -14,7 +14,7 @@ from kerastl import networks
 from kerastl.data import Data, load_images
 from kerastl.data.augmentation import Augmentation
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
-from kerastl.errors import UsageError, check_choice
+from kerastl.errors import NothingSucceededError, UsageError, check_choice
 from kerastl.evaluation import score
 from kerastl.runs import RunFolder, describe_environment
 from kerastl.stages import check_number
@@ -25,7 +25,7 @@ WEIGHT_DECAY = 2e-3  # decoupled: about 2e-4 of the coupled kind at momentum 0.9
 # name -> the base, and what is trained on top of it and not shipped
 NETWORKS = {"tiny": (networks.tiny, networks.add_tiny_top)}
 IMAGE_SIZE = {"tiny": 32}
-SAMPLE_STEP = 50  # every 50th training image is enough to measure features by
+SAMPLE = 1000  # images are enough to measure features by
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,8 @@ def _write(
     folder: RunFolder, data: Data, settings: dict, model: keras.Model, history: dict
 ) -> None:
     base = settings["base"]
-    even_features(model, _merge_splits(data, base).pixels[::SAMPLE_STEP], base)
+    pixels = _merge_splits(data, base).pixels
+    even_features(model, pixels[:: max(1, len(pixels) // SAMPLE)], base)
     weights = half_weights(model)
     kept = drop_top(weights, base)
     archive = pack_weights(kept)
@@ -208,7 +209,13 @@ def even_features(model: keras.Model, pixels: np.ndarray, base: str) -> None:
     output = keras.ops.cast(model.get_layer(scaling.output).output, "float32")
     features = keras.Model(model.input, keras.ops.mean(output, axis=(1, 2)))
     values = features.predict(pixels.astype("float32"), batch_size=500, verbose=0)
-    factor = 1 / float(values.std(axis=0).mean())
+    spread = float(values.std(axis=0).mean())
+    if not spread > 0:  # also where it is not a number
+        raise NothingSucceededError(
+            f"The trained features do not differ between images (spread {spread}): training "
+            "diverged, so there is nothing to ship. Try another seed."
+        )
+    factor = 1 / spread
     for name in scaling.multiplied:
         layer = model.get_layer(name)
         layer.gamma.assign(layer.gamma * factor)

@@ -280,7 +280,7 @@ def test_layers_are_listed_with_block_kind_and_size():
     assert by_name["stem_conv"].block == "stem"
     assert by_name["block2_out"].block == "block2"
     assert by_name["predictions"].block == "head"
-    assert by_name["predictions"].parameters == 105 * 3
+    assert by_name["predictions"].parameters == 81 * 3
     assert by_name["stem_bn"].is_batchnorm
     assert not by_name["stem_conv"].is_batchnorm
 

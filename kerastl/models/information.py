@@ -146,7 +146,7 @@ def layer_table(model: "keras.Model") -> tuple[LayerInfo, ...]:
 
     >>> from kerastl.models import build_model
     >>> layer_table(build_model("tiny", num_classes=2, weights=None))[-1]
-    LayerInfo(name='predictions', block='head', is_batchnorm=False, parameters=210)
+    LayerInfo(name='predictions', block='head', is_batchnorm=False, parameters=162)
     """
     import keras
 

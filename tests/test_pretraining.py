@@ -1,0 +1,97 @@
+import hashlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import kerastl
+from kerastl import pretraining
+from kerastl.errors import UsageError
+from kerastl.weights.files import ASSETS
+
+
+def make_folder(root: Path, splits: dict[str, int]) -> Path:
+    generator = np.random.default_rng(0)
+    for split, count in splits.items():
+        for number in range(count):
+            pixels = generator.integers(0, 120, (32, 32, 3), dtype="uint8")
+            pixels[:, :, number % 2] += 100
+            path = root / split / f"class{number % 2}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pretrain")
+    data = make_folder(root / "data", {"train": 40, "test": 10})
+    out = root / "out"
+    return pretraining.pretrain_job(
+        data, epochs=1, batch_size=8, out=out, command="kerastl pretrain"
+    )
+
+
+def test_the_record_tells_how_the_weights_were_made(result):
+    record = result.read_json("tiny.json")
+    assert record["command"] == "kerastl pretrain"
+    assert record["images"] == 40  # validation images too: nothing is chosen on them
+    assert record["test"]["images"] == 10
+    assert len(record["history"]["loss"]) == 1
+    packed = result.read_bytes("tiny.npz")
+    assert record["sha256"] == hashlib.sha256(packed).hexdigest()
+
+
+def test_the_weights_are_a_base_without_top_in_half_precision(result):
+    path = result.path / "tiny.npz"
+    with np.load(path) as arrays:
+        assert not [name for name in arrays if name.startswith(("top", "predictions"))]
+        assert {arrays[name].dtype for name in arrays} == {np.dtype("float16")}
+        count = sum(arrays[name].size for name in arrays)
+        kernel = arrays["block2_2_conv/kernel"]
+    model = kerastl.build_model("tiny", num_classes=2, weights=path)
+    assert count == result.read_json("tiny.json")["parameters"]
+    assert np.array_equal(model.get_layer("block2_2_conv").get_weights()[0], kernel)
+
+
+def test_evening_features_changes_their_size_and_not_the_prediction():
+    keras.utils.set_random_seed(0)
+    model = pretraining.build_classifier("tiny", 10)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("float32")
+    features = keras.Model(model.input, model.get_layer("block2_out").output)
+    before = model.predict(pixels, verbose=0)
+    pretraining.even_features(model, pixels, "tiny")
+    after = model.predict(pixels, verbose=0)
+    assert np.allclose(before, after, atol=1e-5)
+    pooled = features.predict(pixels, verbose=0).mean(axis=(1, 2))
+    assert pooled.std(axis=0).mean() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_wrong_arguments_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="base='tinny'.*Did you mean 'tiny'"):
+        pretraining.pretrain_job("digits", base="tinny")
+    with pytest.raises(UsageError, match="precision='float8'"):
+        pretraining.pretrain_job("digits", precision="float8")
+    with pytest.raises(UsageError, match="epochs=0"):
+        pretraining.pretrain_job("digits", epochs=0)
+
+
+def test_the_shipped_weights_are_those_of_their_record():
+    record = json.loads((ASSETS / "tiny.json").read_text())
+    packed = (ASSETS / "tiny.npz").read_bytes()
+    assert record["sha256"] == hashlib.sha256(packed).hexdigest()
+    assert len(packed) <= 1_000_000
+    assert record["parameters"] <= record["parameters_with_top"] <= 500_000
+    assert record["test"]["images"] == 10_000
+    assert record["test"]["accuracy"]["value"] >= 0.88
+    assert record["command"].startswith("kerastl pretrain --data cifar10/")
+
+
+def test_frozen_features_of_the_shipped_weights_beat_random_ones():
+    from benchmarks.transfer import compare
+
+    margins = compare("digits", per_class=20, seeds=1)
+    assert margins[0] > 0
