@@ -11,6 +11,7 @@ from kerastl import models  # its names load Keras when used, after all checks
 from kerastl.data.decoding import decode_paths
 from kerastl.data.listing import find_files
 from kerastl.errors import UsageError
+from kerastl.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +63,7 @@ def predict_paths(
     if isinstance(model, str | Path):
         path = find_model(model)
         models.read_info(path)  # refuses what is no model before Keras is loaded
+        start_tensorflow()
         model = models.load_model(path)
     rows = [
         row

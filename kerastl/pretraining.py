@@ -212,8 +212,8 @@ def even_features(model: keras.Model, pixels: np.ndarray, base: str) -> None:
     spread = float(values.std(axis=0).mean())
     if not spread > 0:  # also where it is not a number
         raise NothingSucceededError(
-            f"The trained features do not differ between images (spread {spread}): training "
-            "diverged, so there is nothing to ship. Try another seed."
+            f"The trained features do not differ between images (spread {spread}): "
+            "training diverged, so there is nothing to ship. Try another seed."
         )
     factor = 1 / spread
     for name in scaling.multiplied:

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "kerastl"
 LADDER = (
     "errors",
     "seeds",
+    "startup",
     "stages",
     "schedules",
     "options",

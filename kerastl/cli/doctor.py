@@ -7,6 +7,7 @@ from typing import Any
 
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import show, show_json
+from kerastl.startup import start_tensorflow
 
 _EXAMPLES = ("kerastl doctor", "kerastl doctor --json")
 _KOREAN = "한국어"
@@ -44,6 +45,7 @@ def examine() -> dict[str, Any]:
 
 
 def _find_devices() -> list[str]:
+    start_tensorflow()
     import tensorflow as tf
 
     return [f"{device.device_type} ({device.name})" for device in

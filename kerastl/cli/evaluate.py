@@ -9,6 +9,7 @@ from kerastl.cli.flags import add_options, collect_options
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_json
 from kerastl.errors import DataError, UsageError, suggest
+from kerastl.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -68,6 +69,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _score_own(path: str) -> tuple["Scores", str, str]:
+    start_tensorflow()
     from kerastl.finetuning import load_run
 
     run = load_run(path)
@@ -85,6 +87,7 @@ def _score_other(given: argparse.Namespace) -> tuple["Scores", str, str]:
 
     options = collect_options(given, {})
     settings = {name: getattr(options, name) for name in _ABOUT_DATA}
+    start_tensorflow()
     model = load_model(find_model(RunFolder.open(given.run).path))
     # all of them are test images, unless the folders say which are
     data = load_images(options.data, validation=0, test=0, **settings)

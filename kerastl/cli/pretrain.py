@@ -8,6 +8,7 @@ from kerastl.cli.flags import read_number
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say
 from kerastl.stages import check_number
+from kerastl.startup import start_tensorflow
 
 _EXAMPLES = (
     "kerastl pretrain --data cifar10/",
@@ -39,6 +40,7 @@ def run(given: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     for name in ("epochs", "batch_size"):  # here too: the next line takes seconds
         check_number(name, getattr(given, name), 1, 100_000, whole=True)
+    start_tensorflow()
     from kerastl.pretraining import pretrain_job
 
     folder = pretrain_job(

@@ -18,6 +18,7 @@ from kerastl.finetuning.planning import (
 from kerastl.options import Options
 from kerastl.runs import RunFolder
 from kerastl.stages import Schedule
+from kerastl.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -56,6 +57,7 @@ def run_job(
     data = load_data(options)
     for note in data.notes:
         say(note, verbose)
+    start_tensorflow()
     folder = None if resume is not None else RunFolder.create("finetune", options.out)
     try:
         model = _build(options, data, base, resume)
