@@ -21,6 +21,7 @@ import pytest
 
 from kerastl.errors import FolderInUseError, StorageError, UsageError
 from kerastl.runs import RunFolder, describe_environment, render_csv, write_atomic
+from kerastl.runs.locks import FolderLock
 from kerastl.runs.tables import parse_csv
 
 # Writes every kind of file twice: version 1 is complete before a fault may fire.
@@ -422,6 +423,51 @@ def test_lock_is_held_for_one_write_only_outside_with(run):
         pass
 
 
+def test_a_discarded_folder_is_gone_and_its_lock_free(tmp_path):
+    folder = RunFolder.create("finetune", tmp_path / "run")
+    folder.discard()
+    assert not (tmp_path / "run").exists()
+    with RunFolder.create("finetune", tmp_path / "run"):
+        pass
+
+
+def test_a_folder_with_something_in_it_is_not_discarded(run):
+    with run:
+        run.discard()
+        assert run.exists("config.toml")
+    with RunFolder.open(run.path):
+        pass
+
+
+def test_what_fails_before_it_wrote_anything_leaves_no_folder(tmp_path):
+    with pytest.raises(StorageError), RunFolder.create("pretrain", tmp_path / "run"):
+        raise StorageError("offline")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_opened_the_lock_before_it_was_discarded_gets_the_new_one(
+    tmp_path, monkeypatch
+):
+    """Else two processes could hold the folder: one its lock, one the removed file's."""
+    first, late = (FolderLock(tmp_path) for _ in range(2))
+    first.acquire()
+    take = FolderLock._lock
+
+    def discard_in_between(self, file):
+        if first.held:
+            first.remove()
+        take(self, file)
+
+    monkeypatch.setattr(FolderLock, "_lock", discard_in_between)
+    late.acquire()
+    with pytest.raises(FolderInUseError, match=str(os.getpid())):
+        FolderLock(tmp_path).acquire()
+    late.release()
+    again = FolderLock(tmp_path)
+    again.acquire()
+    again.release()
+
+
 # Making and opening
 
 
@@ -511,6 +557,14 @@ def test_an_interrupt_carries_the_folder_out(run):
     with pytest.raises(KeyboardInterrupt) as caught, run:
         raise KeyboardInterrupt
     assert caught.value.run_folder == run.path
+
+
+def test_an_interrupt_names_no_folder_that_cannot_be_gone_on_with(tmp_path):
+    folder = RunFolder.create("pretrain", tmp_path / "run")
+    folder.write_text("note.txt", "x")
+    with pytest.raises(KeyboardInterrupt) as caught, folder:
+        raise KeyboardInterrupt
+    assert not hasattr(caught.value, "run_folder")
 
 
 @pytest.mark.parametrize(
@@ -642,6 +696,17 @@ def test_remove_forgets_a_file_and_allows_none(run):
     run.remove("note.txt")
     run.remove("note.txt")
     assert not run.exists("note.txt")
+
+
+def test_remove_takes_an_empty_folder_along_and_never_the_run(run):
+    run.write_text("checkpoint/a/one.txt", "x")
+    run.write_text("checkpoint/two.txt", "x")
+    run.remove("checkpoint/a/one.txt")
+    assert [entry.name for entry in (run.path / "checkpoint").iterdir()] == ["two.txt"]
+    run.remove("checkpoint/two.txt")
+    assert not (run.path / "checkpoint").exists()
+    run.remove("config.toml")
+    assert run.path.is_dir()
 
 
 def test_verify_sees_what_was_written_and_can_refuse_it(run):

@@ -100,11 +100,20 @@ class LockedFiles:
         self.write_with(name, npz.write_npz(arrays), npz.verify_npz(arrays), size=size)
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is fine."""
+        """Remove a file, and its folder inside this one when nothing else is in it.
+
+        A file that is not there is fine.
+        """
         path = self._inside(name)
         with self._locked(), atomic.translate_errors(path):
             step("remove")
             path.unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        while folder != self.path and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
     def exists(self, name: str) -> bool:
         """Whether the folder has a file of this name."""

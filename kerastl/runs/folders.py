@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -91,11 +92,14 @@ class RunFolder(LockedFiles):
         return self.exists(FINISHED)
 
     def discard(self) -> None:
-        """Take away a folder that holds nothing, when its work cannot start."""
-        names = {entry.name for entry in self.path.iterdir()}
-        if names <= {LOCK}:
-            (self.path / LOCK).unlink(missing_ok=True)
-            self.path.rmdir()
+        """Take away a folder in which nothing was written, and give the lock back.
+
+        For work that cannot start. A folder that holds anything stays as it is.
+        """
+        if self._lock.held and {entry.name for entry in self.path.iterdir()} == {LOCK}:
+            self._lock.remove()
+            with suppress(OSError):  # another process took it in between
+                self.path.rmdir()
         self.close()
 
     def __enter__(self) -> Self:
@@ -108,9 +112,12 @@ class RunFolder(LockedFiles):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and self.exists(CONFIG):
             error.run_folder = self.path  # so that the command line can say how to go on
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self.discard()
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"

@@ -41,21 +41,37 @@ class FolderLock:
             FolderInUseError: Another process, or another part of this one, holds it.
             StorageError: The folder cannot be written to, or its disk knows no locks.
         """
-        with translate_errors(self.path):
-            file = self.path.open("a+", encoding="utf-8")
-        try:
-            self._lock(file)
-            self._sign(file)
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
+        while self._file is None:
+            with translate_errors(self.path):
+                file = self.path.open("a+", encoding="utf-8")
+            try:
+                self._lock(file)
+                if self._is_current(file):
+                    self._sign(file)
+                    self._file = file
+            finally:
+                if self._file is None:
+                    file.close()
 
     def release(self) -> None:
-        """Give the lock back; the file stays: removing it would let two processes in."""
+        """Give the lock back; its file stays."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def remove(self) -> None:
+        """Take the file of a lock that is held away, and give the lock back."""
+        if fcntl is None:  # Windows removes no open file
+            self.release()
+        self.path.unlink(missing_ok=True)
+        self.release()
+
+    def _is_current(self, file: IO[str]) -> bool:
+        # who opened the file just before `remove` has locked one that nobody else will find
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def _lock(self, file: IO[str]) -> None:
         try:
