@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kerastl.data import load_images
 from kerastl.data.arrays import to_labels, to_pixels
 from kerastl.data.sources import list_source
 from kerastl.errors import DataError, UsageError
@@ -89,6 +90,62 @@ def test_arrays_need_one_label_each():
         "images[0]",
         "images[1]",
     ]
+
+
+def make_pairs(train=6, test=4, scale=1):
+    generator = np.random.default_rng(0)
+    return tuple(
+        (generator.integers(0, 256, (n, 8, 8, 3)) * scale, np.arange(n)[:, None] % 2)
+        for n in (train, test)
+    )
+
+
+def test_the_form_of_keras_data_sets_is_train_and_test():
+    (_, y_train), (x_test, y_test) = pairs = make_pairs()
+    data = load_images(pairs, validation=0)
+    assert data.validation is None
+    assert data.train.names == tuple(f"train[{row}]" for row in range(6))
+    assert data.test.names == tuple(f"test[{row}]" for row in range(4))
+    assert np.array_equal(data.test.pixels(8), x_test)
+    assert np.array_equal(data.train.labels, y_train[:, 0])
+    assert np.array_equal(data.test.labels, y_test[:, 0])
+    assert load_images(make_pairs(train=20)).notes[0].startswith("The source has no valid")
+
+
+def test_one_pair_is_images_with_labels():
+    images, labels = make_pairs()[0]
+    one, two = load_images((images, labels)), load_images(images, labels=labels)
+    assert one.fingerprint == two.fingerprint
+
+
+def test_both_parts_decide_the_scale_of_pixels():
+    (x_train, y_train), (x_test, y_test) = make_pairs(scale=1 / 255)
+    dark = (x_test * 0.1, y_test)
+    data = load_images(((x_train, y_train), dark), validation=0)
+    assert data.test.pixels(8).max() == 26
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "match"),
+    [
+        ((), UsageError, "must be .images, labels., or"),
+        (("a.jpg", "b.jpg"), UsageError, "must be .images, labels., or"),
+        (make_pairs() + make_pairs(), UsageError, "must be .images, labels., or"),
+        (
+            (make_pairs()[0], (np.zeros((4, 9, 9, 3)), np.zeros(4))),
+            DataError,
+            r"train have the shape \(6, 8, 8, 3\) and those of test \(4, 9, 9, 3\)",
+        ),
+        (
+            (make_pairs()[0], (np.zeros((4, 8, 8, 3)), np.zeros(3))),
+            DataError,
+            "test: 4 images but 3 labels",
+        ),
+    ],
+)
+def test_tuples_that_are_no_data_sets_are_refused(source, error, match):
+    with pytest.raises(error, match=match):
+        load_images(source)
 
 
 def test_digits_are_the_scans_scaled_to_bytes():

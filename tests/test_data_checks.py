@@ -317,6 +317,8 @@ def test_what_every_image_has_is_said_once():
     report = check_images("digits")
     assert report.ok
     assert "info: tiny (1,797): smaller than 32 pixels\n  every image\n" in str(report)
+    assert str(report).endswith("No errors, 0 warnings, 2 remarks.")
+    assert len(report.select("info")) == 2 * 1797
 
 
 def test_names_are_shown_without_control_characters_and_escaped(photos):
@@ -427,6 +429,16 @@ def test_arrays_are_checked_for_equal_rows():
 def test_data_checks_itself(image_folder):
     data = load_images(image_folder({"cat": 6, "dog": 6}))
     assert data.check().images == {"all": 12}
+
+
+def test_data_checks_itself_with_the_arguments_it_was_loaded_with(image_folder):
+    folder = image_folder({"cat": 3, "dog": 2})
+    assert load_images(folder, test=0).check().ok
+    assert "too few for 3 splits" in str(check_images(folder))
+    (folder / "cat" / "bad.png").write_bytes(b"bad")
+    skipping = load_images(folder, test=0, on_bad_image="skip").check()
+    assert skipping.ok
+    assert not load_images(folder, test=0).check().ok
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """NumPy arrays as a source: which pixel scale and which kind of labels they hold."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from kerastl.data.listing import Listing, Sample, normalize_name
@@ -28,12 +31,67 @@ def list_arrays(
         raise UsageError("images without labels: pass labels=, one per image.")
     pixels, notes = to_pixels(images)
     texts, class_names = to_labels(np.asarray(labels), multi_label=reading.multi_label)
-    if len(texts) != len(pixels):
-        raise DataError(
-            f"{len(pixels)} images but {len(texts)} labels: give one per image."
-        )
+    _check_lengths("", len(pixels), len(texts))
     samples = tuple(Sample(f"{kind}[{row}]", None, text) for row, text in enumerate(texts))
     return Listing(None, samples, (), notes, class_names, pixels)
+
+
+def list_pairs(pairs: Sequence[object], reading: Reading) -> Listing:
+    """List `(images, labels)`, or `((images, labels), (images, labels))`: train and test.
+
+    The second form is what `keras.datasets.cifar10.load_data()` returns. Scale and classes
+    are decided by both parts together.
+
+    Raises:
+        UsageError: It is neither.
+        DataError: The parts do not fit together, or one cannot be used.
+    """
+    if _is_pair(pairs):
+        images, labels = pairs
+        return list_arrays(images, labels, reading)
+    if len(pairs) != 2 or not all(map(_is_pair, pairs)):
+        raise UsageError(
+            "data of type tuple must be (images, labels), or ((images, labels), (images, "
+            "labels)) for train and test, as the data sets of Keras come."
+        )
+    splits = ("train", "test")
+    for name, (images, labels) in zip(splits, pairs, strict=True):
+        _check_lengths(f"{name}: ", len(images), len(labels))
+    listing = list_arrays(_join("images", pairs, 0), _join("labels", pairs, 1), reading)
+    numbered = [
+        (name, row)
+        for name, (images, _) in zip(splits, pairs, strict=True)
+        for row in range(len(images))
+    ]
+    samples = tuple(
+        replace(sample, name=f"{split}[{row}]", split=split)
+        for sample, (split, row) in zip(listing.samples, numbered, strict=True)
+    )
+    return replace(listing, samples=samples)
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, tuple | list)
+        and len(value) == 2
+        and isinstance(value[0], np.ndarray)
+        and isinstance(value[1], np.ndarray | list)
+    )
+
+
+def _join(what: str, pairs: Sequence, place: int) -> np.ndarray:
+    train, test = (np.asarray(pair[place]) for pair in pairs)
+    if train.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"{what} of train have the shape {train.shape} and those of test {test.shape}: "
+            "all but the first number must be the same."
+        )
+    return np.concatenate([train, test])
+
+
+def _check_lengths(where: str, images: int, labels: int) -> None:
+    if images != labels:
+        raise DataError(f"{where}{images} images but {labels} labels: give one per image.")
 
 
 def to_pixels(images: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 import csv
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -185,12 +185,19 @@ class CheckReport:
                     yield from self._list(group)
 
     def _list(self, group: list[Finding]) -> Iterable[str]:
-        if len(group) > NAMES_SHOWN and len(group) == sum(self.images.values()):
-            return ["  every image"]
-        return _list_group(group)
+        return ["  every image"] if self._is_every(group) else _list_group(group)
+
+    def _is_every(self, group: Sequence[Finding]) -> bool:
+        return len(group) > NAMES_SHOWN and len(group) == sum(self.images.values())
+
+    def _count_remarks(self, kind: str) -> int:
+        """Count what is true of every image once: it is one thing to know."""
+        group = [each for each in self.select(kind) if each.severity == "info"]
+        return 1 if self._is_every(group) else len(group)
 
     def _verdict(self) -> str:
-        errors, warnings, remarks = (len(self.select(each)) for each in SEVERITIES)
+        errors, warnings = (len(self.select(each)) for each in SEVERITIES[:2])
+        remarks = sum(map(self._count_remarks, KINDS))
         said = "No errors" if not errors else _count(errors, "error")
         rest = f"{_count(warnings, 'warning')}, {_count(remarks, 'remark')}"
         return ("\n" if self.findings else "") + f"{said}, {rest}."

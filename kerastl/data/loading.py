@@ -45,8 +45,9 @@ def load_images(
     groups on one side. What was recognised or decided stands in `notes`.
 
     Args:
-        source: Folder, CSV or TSV file, zip file, DataFrame, image array, `"digits"` (1,797
-            scanned digits) or `"random"` (noise).
+        source: Folder, CSV or TSV file, zip file, DataFrame, image array, `(images,
+            labels)`, `((images, labels), (images, labels))` for train and test as Keras'
+            data sets come, `"digits"` (1,797 scanned digits) or `"random"` (noise).
         labels: Labels of an image array: `(n,)`, or `(n, classes)` of 0 and 1.
         path_column: Column with paths; recognised by its name where None.
         label_column: Column with labels, or several of 0 and 1 as `"cat,dog"`.

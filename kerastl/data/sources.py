@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kerastl.data.archives import unpack
-from kerastl.data.arrays import list_arrays
+from kerastl.data.arrays import list_arrays, list_pairs
 from kerastl.data.builtin import BUILT_IN
 from kerastl.data.folders import list_folder
 from kerastl.data.labels import Rule
@@ -21,7 +21,7 @@ ARRAYS = "<arrays>"  # how settings name a source that is no path
 TABLES = (".csv", ".tsv", ".txt")
 KINDS = (
     "a folder, a CSV or TSV file, a zip file, a DataFrame, an image array with labels=, "
-    "'digits' or 'random'"
+    "(images, labels), 'digits' or 'random'"
 )
 
 
@@ -38,7 +38,8 @@ def list_source(
     """List what a source holds without decoding an image.
 
     Args:
-        source: Folder, CSV, TSV or zip path, DataFrame, image array, or built-in name.
+        source: Folder, CSV, TSV or zip path, DataFrame, image array, a pair of images and
+            labels or two of them for train and test, or built-in name.
         labels: Labels of an image array.
         path_column: Column of a table with the paths; recognised by name where None.
         label_column: Column with the labels, or several with 0 and 1 as `"a,b,c"`.
@@ -73,6 +74,8 @@ def list_source(
 def _list(source: object, labels: object, reading: Reading) -> Listing:
     if isinstance(source, np.ndarray):
         return list_arrays(source, labels, reading)
+    if isinstance(source, tuple | list):
+        return list_pairs(source, reading)
     if hasattr(source, "itertuples") and hasattr(source, "columns"):
         return list_frame(source, reading)
     if not isinstance(source, str | os.PathLike):
