@@ -278,7 +278,7 @@ def test_a_run_shows_itself_and_what_was_selected_on(data):
     text = repr(run)
     assert "last-4" in text
     assert "last-15" in text
-    assert "chosen on: the epoch kept" in text
+    assert "selected on: the epoch kept" in text
     assert "<table" in run._repr_html_()
     assert run.plot().axes
 

@@ -99,9 +99,9 @@ def test_report_says_what_the_score_means(report, run):
     page = Page(report)
     scores = read_record(run).scores
     assert str(scores["test"]).splitlines()[0] in page.text
-    assert "test (not chosen on)" in page.text
-    assert "validation (chosen on)" in page.text
-    assert "* chosen on: " in page.text
+    assert "test (nothing selected on it)" in page.text
+    assert "validation (selected on it)" in page.text
+    assert "* selected on: " in page.text
     assert "Missing" not in page.text
     assert f"{scores['test'].macro_f1}" in page.cells
 
@@ -276,7 +276,7 @@ def test_without_a_test_split_validation_is_shown_and_called_optimistic(copy):
     page = Page(render_report(copy))
     assert "No test score" in page.text
     assert "optimistic; the test score is the one to believe" in page.text
-    assert "test (not chosen on)" not in page.text
+    assert "test (nothing selected on it)" not in page.text
     assert "Classes on the validation split" in page.text
 
 

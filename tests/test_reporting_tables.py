@@ -28,15 +28,15 @@ def test_run_table_has_one_row_per_stage():
     assert " ".join(lines[2].split()) == f"{top} (best of the run)"
 
 
-def test_run_table_says_which_numbers_were_chosen_on():
+def test_run_table_says_which_numbers_were_selected_on():
     text = run_text(STAGES, make_history(), make_metrics("validation", "test"))
     lines = text.splitlines()
     assert "best val accuracy *" in lines[0]
-    assert lines[3].startswith("* chosen on: ")
+    assert lines[3].startswith("* selected on: ")
     assert lines[4].startswith("validation accuracy ")
-    assert lines[4].endswith(" Chosen on.")
+    assert lines[4].endswith(" Selected on this split, so optimistic.")
     assert lines[5].startswith("test accuracy ")
-    assert lines[5].endswith(" Not chosen on.")
+    assert lines[5].endswith(" Nothing was selected on it.")
 
 
 def test_run_table_without_a_test_score_says_so():
@@ -48,7 +48,7 @@ def test_run_table_without_a_test_score_says_so():
 def test_run_table_without_validation_says_nothing_was_chosen():
     rows = make_history().drop(columns=["val_loss", "val_accuracy"])
     text = run_text(STAGES, rows, {"selected_on": None, "best": {"epoch": None}})
-    assert "* nothing was chosen: there is no validation split." in text
+    assert "* nothing was selected: there is no validation split." in text
     assert text.splitlines()[1].split()[5] == "–"
 
 

@@ -73,7 +73,10 @@ def _show_confusion(scores: Scores, figures: dict[str, bytes]) -> str:
 
 
 def _tabulate_measures(scores: dict[str, Scores]) -> str:
-    uses = {"test": "test (not chosen on)", "validation": "validation (chosen on)"}
+    uses = {
+        "test": "test (nothing selected on it)",
+        "validation": "validation (selected on it)",
+    }
     listed = [_list_measures(each) for each in scores.values()]
     names = list(dict.fromkeys(name for each in listed for name in each))
     rows = [[name, *(each.get(name, "–") for each in listed)] for name in names]

@@ -1,4 +1,4 @@
-"""A run as one table: what each stage trained and gave, and what was chosen on."""
+"""A run as one table: what each stage trained and gave, and what was selected on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,11 +19,13 @@ from kerastl.evaluation.sentences import headline, verdict
 _PLAN = ("stage", "trains", "epochs", "learning rate", "trainable parameters")
 _RESULT = ("best val accuracy *", "seconds", "outcome")
 _RIGHT = (2, 3, 4, 5, 6)
-_CHOSEN_ON = (
-    "* chosen on: the epoch kept is the one with the best validation score, so these "
+_SELECTED_ON = (
+    "* selected on: the epoch kept is the one with the best validation score, so these "
     "numbers are optimistic."
 )
-_NOTHING_CHOSEN = "* nothing was chosen: there is no validation split."
+_NOTHING_SELECTED = "* nothing was selected: there is no validation split."
+_SELECTED = "Selected on this split, so optimistic."
+_NOT_SELECTED = "Nothing was selected on it."
 NOT_READ = "No test score: the test split has not been read, or there is none."
 
 
@@ -201,7 +203,7 @@ def run_html(
 
 
 def run_notes(metrics: Mapping[str, Any] | None) -> list[str]:
-    """Return the sentences under a run's table: the scores, and what was chosen on what.
+    """Return the sentences under a run's table: the scores, and what was selected on what.
 
     Args:
         metrics: metrics.json; None while nothing is measured.
@@ -212,29 +214,29 @@ def run_notes(metrics: Mapping[str, Any] | None) -> list[str]:
     Example:
 
     >>> run_notes({"selected_on": None})[0]
-    '* nothing was chosen: there is no validation split.'
+    '* nothing was selected: there is no validation split.'
     """
     metrics = metrics or {}
     validation, test = (_read_scores(metrics, name) for name in ("validation", "test"))
     said = [chosen_note(metrics)]
     if validation:
-        said.append(f"{headline(validation)} Chosen on.")
+        said.append(f"{headline(validation)} {_SELECTED}")
     if test:
-        said += [f"{headline(test)} Not chosen on.", verdict(test)]
+        said += [f"{headline(test)} {_NOT_SELECTED}", verdict(test)]
     else:
         said.append(NOT_READ)
     return [*said, *map(printable, metrics.get("notes") or ())]
 
 
 def chosen_note(metrics: Mapping[str, Any]) -> str:
-    """Return the footnote that says what the epoch was chosen on.
+    """Return the footnote that says what the epoch was selected on.
 
     Example:
 
     >>> chosen_note({"selected_on": None})
-    '* nothing was chosen: there is no validation split.'
+    '* nothing was selected: there is no validation split.'
     """
-    return _CHOSEN_ON if metrics.get("selected_on", "validation") else _NOTHING_CHOSEN
+    return _SELECTED_ON if metrics.get("selected_on", "validation") else _NOTHING_SELECTED
 
 
 def _read_scores(metrics: Mapping[str, Any], split: str) -> Scores | None:
