@@ -6,7 +6,7 @@ from kerastl.bases.row import KERAS_FOLDER, STORAGE, Base, Cuts, keras_base
 
 
 def mobilenets() -> Iterator[Base]:
-    """Rows of the three generations of MobileNet, at their full width."""
+    """Rows of the first two generations of MobileNet, at their full width."""
     yield keras_base(
         "MobileNet",
         224,
@@ -45,6 +45,10 @@ def mobilenets() -> Iterator[Base]:
         digest=None,
         layers=104,
     )
+
+
+def mobilenets_v3() -> Iterator[Base]:
+    """Rows of the third generation of MobileNet, small and large."""
     yield keras_base(
         "MobileNetV3Small",
         224,

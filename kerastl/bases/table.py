@@ -178,6 +178,7 @@ BASES: dict[str, Base] = {
         _vggs(),
         _resnets(),
         efficient.mobilenets(),
+        efficient.mobilenets_v3(),
         efficient.efficientnets(),
         efficient.efficientnets_v2(),
         efficient.convnexts(),
