@@ -67,7 +67,7 @@ def run_job(
         raise
     from kerastl.finetuning.training import finetune
 
-    run = finetune(
+    return finetune(
         model,
         data,
         schedule=_shorten(schedule) if fast_dev_run else schedule,
@@ -76,10 +76,8 @@ def run_job(
         resume=resume is not None,
         verbose=verbose,
         max_steps=2 if fast_dev_run else None,
+        evaluate=True,
     )
-    if data.test is not None:
-        run.evaluate()
-    return run
 
 
 def _build(

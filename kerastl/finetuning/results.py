@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import pandas as pd
 
-from kerastl.data import Data, Split
+from kerastl.data import Data
 from kerastl.errors import UsageError
 from kerastl.evaluation import Scores, score
 from kerastl.finetuning.checkpoints import Progress
@@ -91,10 +91,12 @@ class Run:
 
     def _scored(self) -> dict[str, Scores]:
         if self.data.validation is not None:
-            self._score("validation", self.data.validation)
+            self.score_split("validation")
         return self.scores
 
-    def _score(self, name: str, split: Split) -> Scores:
+    def score_split(self, name: str) -> Scores:
+        """Score the split of this name once, and return the same scores ever after."""
+        split = self.data.splits[name]
         if name not in self.scores:
             pixels = split.pixels(get_info(self.model).image_size)
             self.probabilities[name] = predict_probabilities(self.model, pixels)
@@ -120,7 +122,7 @@ class Run:
                 "give a test folder. The validation scores were selected on."
             )
         is_new = "test" not in self.scores
-        scores = self._score("test", self.data.test)
+        scores = self.score_split("test")
         if is_new and self.folder is not None:
             self.write()
         return scores

@@ -1,11 +1,14 @@
 """What a run was made from: written before training, compared before going on with it."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from kerastl.errors import ResumeRefusedError
+from kerastl.finetuning.checkpoints import PROGRESS
 from kerastl.models import get_info
 from kerastl.options import Options, difference, from_toml, to_toml
 from kerastl.runs import RunFolder, describe_environment
+from kerastl.weights import RANDOM
 
 if TYPE_CHECKING:
     from kerastl.finetuning.results import Run
@@ -20,7 +23,7 @@ def describe_run(run: "Run") -> Options:
     return Options(
         **run.data.settings,
         base=info.base,
-        weights=info.weights,
+        weights=None if info.weights == RANDOM else info.weights,
         image_size=info.image_size,
         pooling=info.pooling,
         hidden=info.hidden,
@@ -57,7 +60,10 @@ def check_same_run(run: "Run", folder: RunFolder) -> None:
     Raises:
         ResumeRefusedError: Lists every difference in settings and data.
     """
-    found = difference(from_toml(folder.read_text(CONFIG)), describe_run(run))
+    then, asked = from_toml(folder.read_text(CONFIG)), describe_run(run)
+    if folder.exists(PROGRESS):  # it has all weights, so the base need not be given any
+        asked = dataclasses.replace(asked, weights=then.weights)
+    found = difference(then, asked)
     before, now = folder.read_json(SOURCE), describe_data(run)
     for key, value in before.items():
         if value != now[key]:

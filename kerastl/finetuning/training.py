@@ -66,6 +66,7 @@ def finetune(
     verbose: str | int = "auto",
     engine: str = "plain",
     max_steps: int | None = None,
+    evaluate: bool = False,
     **options: Unpack[StageOptions],
 ) -> Run:
     """Train a model stage by stage and keep the best epoch of all stages.
@@ -88,6 +89,7 @@ def finetune(
         verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" by where stderr goes.
         engine: "plain": Keras' compile and fit.
         max_steps: Batches per epoch at most, for trying things out.
+        evaluate: Read the test split at the end and score it, as `run.evaluate()` does.
         **options: Stage settings to change in every stage, as `StageOptions` lists them.
 
     Returns:
@@ -118,11 +120,20 @@ def finetune(
     run = Run(model=model, data=data, schedule=schedule, settings=settings)
     watchers = build_watchers(verbose, schedule)
     if out is None:
-        return _train(run, None, watchers, callbacks)
+        _train(run, None, watchers, callbacks)
+        return _score_test(run) if evaluate else run
     with _open_folder(out, resume) as folder:
         run.folder = folder
         _train(run, folder, watchers, callbacks)
+        if evaluate:
+            _score_test(run)
         write_results(folder, run)
+    return run
+
+
+def _score_test(run: Run) -> Run:
+    if run.data.test is not None:
+        run.score_split("test")
     return run
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from kerastl.data import Split
 from kerastl.data.augmentation import Augmentation
+from kerastl.finetuning.checkpoints import PROGRESS
 from kerastl.finetuning.resuming import CONFIG, record_start
 from kerastl.models import get_info, save_model
 from kerastl.reporting import (
@@ -37,17 +38,18 @@ def write_results(folder: RunFolder, run: "Run") -> None:
     folder.write_arrays("samples.npz", collect_samples(run, predictions))
     folder.write_json(FINISHED, metrics)
     write_report(folder)
+    folder.remove(PROGRESS)  # first: without it the other two are not looked for
     for name in (run.progress.start_file, run.progress.epoch_file):
         if name:
             folder.remove(name)
-    folder.remove("checkpoint/progress.json")
 
 
 def write_report(folder: RunFolder) -> None:
     """Draw the figures and the report from what the folder holds."""
-    for name, picture in render_figures(folder.path).items():
+    figures = render_figures(folder.path)
+    for name, picture in figures.items():
         folder.write_bytes(name, picture)
-    folder.write_text("report.html", render_report(folder.path))
+    folder.write_text("report.html", render_report(folder.path, figures))
 
 
 def tabulate_predictions(run: "Run") -> pd.DataFrame:
