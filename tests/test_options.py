@@ -44,6 +44,7 @@ EXAMPLES = {
     "augment": ["flip", "crop"],
     "class_weight": "balanced",
     "train_batchnorm": False,
+    "restore_best": False,
     "label_smoothing": 0.1,
     "normalize": "data",
     "seed": 7,
@@ -70,6 +71,7 @@ BAD = {
     "augment": [["flop"], "flip", ["mixup", "cutmix"]],
     "class_weight": ["equal"],
     "train_batchnorm": [1],
+    "restore_best": [1],
     "label_smoothing": [1],
     "seed": [-1, 2**31, 1.5],
 }

@@ -163,6 +163,9 @@ class Options:
     step_factor: float | None = _stage_option("factor at each step of `step`", "SHARE")
     warmup_epochs: int | None = _stage_option("epochs of linear rise from zero", "N")
     patience: int | None = _stage_option("stop after N epochs without a better one", "N")
+    restore_best: bool | None = _option(
+        None, read_switch, "training", "end a stage with its best epoch, not its last"
+    )
     augment: tuple[str, ...] | None = _option(
         None, read_augment, "training",
         f"any of {','.join(AUGMENTATIONS)}; or none", like="NAMES",
