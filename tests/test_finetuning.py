@@ -291,3 +291,31 @@ def test_keras_max_epochs_makes_any_run_short(data):
     finally:
         keras.config.set_max_epochs(None)
     assert list(run.history["stage"]) == ["last-4", "last-15"]
+
+
+def test_without_validation_and_test_nothing_is_selected_or_scored(tmp_path):
+    images, labels = coloured(24)
+    data = kerastl.load_images(images, labels=labels, validation=0, test=0)
+    run = train(build(data), data, "lp-ft", epochs=2)
+    assert run.metrics["selected_on"] is None
+    assert run.history.query("is_best")["epoch"].item() == len(run.history)
+    with pytest.raises(UsageError, match="no test split"):
+        run.evaluate()
+    assert (run.save(tmp_path / "run") / "report.html").stat().st_size > 1000
+
+
+def test_a_saved_run_reads_back_with_the_same_scores(tmp_path):
+    images, labels = coloured()
+    data = kerastl.load_images(images, labels=labels, seed=0)
+    run = train(build(data), data, "hybrid", out=tmp_path / "run")
+    again = kerastl.load_run(tmp_path / "run", data)
+    assert "test" not in again.metrics
+    assert again.evaluate().to_dict() == run.evaluate().to_dict()
+    assert again.history.drop(columns="seconds").equals(run.history.drop(columns="seconds"))
+    saved = again.folder.read_json("metrics.json")
+    assert saved["test"]["accuracy"]["low"] <= saved["test"]["accuracy"]["value"]
+    with pytest.raises(UsageError, match="was trained on arrays"):
+        kerastl.load_run(tmp_path / "run")
+    other = kerastl.load_images(images[::-1], labels=labels, seed=0)
+    with pytest.raises(kerastl.DataError, match="changed since"):
+        kerastl.load_run(tmp_path / "run", other)
