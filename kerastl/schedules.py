@@ -78,15 +78,20 @@ def _hybrid_stages(head_rate: float) -> list[Stage]:
 
 
 def _gradual_stages(blocks: Sequence[str], head_rate: float) -> list[Stage]:
-    rates = [head_rate * TOP_SHARE / BLOCK_DECAY**depth for depth in range(len(blocks))]
+    top_rate = head_rate * TOP_SHARE
+    rates = [_round(top_rate / BLOCK_DECAY**depth) for depth in range(len(blocks))]
     head = Stage(name=HEAD, epochs=5, learning_rate=head_rate)
     downwards = zip(reversed(blocks), rates, strict=True)
     return [head, *(_block_stage(block, rate, epochs=3) for block, rate in downwards)]
 
 
+def _round(rate: float) -> float:
+    return float(f"{rate:.2g}")  # two digits are all a rate of thumb has
+
+
 def _probe_stages(top_rate: float) -> list[Stage]:
     probe = Stage(name="probe", epochs=1, solver="exact")
-    return [probe, _block_stage(ALL, top_rate / 3, epochs=10)]
+    return [probe, _block_stage(ALL, _round(top_rate / 3), epochs=10)]
 
 
 def resolve_schedule(
