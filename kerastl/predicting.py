@@ -78,9 +78,11 @@ def find_model(path: str | Path) -> Path:
     """Return the model file of a run folder, or the path of a model file itself.
 
     Raises:
-        UsageError: The folder has no model.
+        UsageError: There is no such path, or the folder has no model.
     """
     path = Path(path)
+    if not path.exists():
+        raise UsageError(f"There is no run folder or .keras file {str(path)!r}.")
     if not path.is_dir():
         return path
     if not (path / MODEL).is_file():

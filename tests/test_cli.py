@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -219,6 +220,7 @@ def test_paths_are_absolute_so_that_a_run_resumes_from_anywhere(tmp_path, monkey
         ("finetune --augment flop", "augment='flop' is not one of"),
         ("finetune --optimizer adm --dropout 2", "dropout=2:  ... Did you mean 'adam'?"),
         ("finetune --base resnet5 --dry-run", "base='resnet5' ... Did you mean 'resnet50'"),
+        ("predict no-run a.jpg", "There is no run folder or .keras file 'no-run'."),
         ("finetune --data no/such --dry-run", "no/such"),
         ("finetune --out a --resume b", "--out a and --resume b name two folders"),
         ("finetune --resume no-such-run", "There is no run folder no-such-run"),
@@ -245,10 +247,15 @@ def test_resuming_a_folder_without_a_run_is_refused(capsys, tmp_path):
 
 def test_a_config_that_is_missing_or_wrong_is_named(capsys, tmp_path):
     code, _, err = call(capsys, "finetune", "--config", tmp_path / "no.toml")
-    assert (code, "no.toml could not be read" in err) == (5, True)
+    assert (code, "no.toml: there is no such file" in err) == (2, True)
+    code, _, err = call(capsys, "finetune", "--config", tmp_path)
+    assert (code, f"{tmp_path} could not be read: Is a directory." in err) == (5, True)
     (tmp_path / "bad.toml").write_text("epoch = 3")
     code, _, err = call(capsys, "finetune", "--config", tmp_path / "bad.toml")
     assert (code, "no option 'epoch'. Did you mean 'epochs'?" in err) == (2, True)
+    assert f"--config {tmp_path}/bad.toml: " in err
+    code, _, err = call(capsys, "finetune", "--config", tmp_path / "bat.toml")
+    assert "Did you mean 'bad.toml'?" in err
 
 
 @pytest.mark.parametrize(
@@ -293,6 +300,35 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
     code, _, err = call(capsys, "doctor")
     assert code == 130
     assert "kerastl finetune --resume runs/finetune-3" in err
+
+
+def test_the_command_to_go_on_can_be_pasted_into_a_shell(capsys, monkeypatch):
+    folder = Path("it's 개/run 1")
+
+    def interrupt(given):
+        error = KeyboardInterrupt()
+        error.run_folder = folder
+        raise error
+
+    monkeypatch.setattr(COMMANDS["doctor"], "run", interrupt)
+    _, _, err = call(capsys, "doctor")
+    command = shlex.split(err.splitlines()[-1])
+    assert command == ["kerastl", "finetune", "--resume", str(folder)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_pretraining_says_that_nothing_is_kept(image_folder, tmp_path, number):
+    folder = image_folder({"train/a": 20, "train/b": 20, "test/a": 4, "test/b": 4})
+    out = tmp_path / "out"
+    process = start("pretrain", "--data", folder, "--epochs", 500, "--out", out)
+    while not (line := process.stderr.readline()).startswith("epoch 1/"):
+        assert line, process.wait()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Pretraining keeps nothing before its end: start it again." in err
+    assert "--resume" not in err
+    assert not out.exists()
 
 
 def test_terminate_ends_with_143_and_restores_the_handler(capsys, monkeypatch):
@@ -411,7 +447,13 @@ def test_doctor_describes_the_machine(capsys):
     assert any(device.startswith("CPU") for device in facts["devices"])
     assert facts["free_disk_gb"] > 0
     code, out, _ = call(capsys, "doctor")
-    assert (code, "korean_font" in out) == (0, True)
+    assert (code, "korean font" in out, "free disk (GB)" in out) == (0, True, True)
+
+
+def test_doctor_says_that_tensorflow_is_broken(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    code, out, _ = call(capsys, "doctor")
+    assert (code, "TensorFlow cannot be imported" in out) == (0, True)
 
 
 # evaluate: labels by name
@@ -469,6 +511,32 @@ def test_finetune_leaves_a_run_and_says_where(capsys, finished):
     assert list(run.rglob(".tmp-*")) == []
 
 
+@pytest.mark.parametrize("weights", ["none", "model.keras"])
+def test_the_configuration_of_a_run_runs_again(
+    capsys, finished, tmp_path, monkeypatch, weights
+):
+    """Also with weights that are random or a file, and before there is a checkpoint."""
+    one, two, cut = (tmp_path / name for name in ("one", "two", "cut"))
+    flags = ("--data", finished.photos, *QUICK, "--weights", weights, "--out", one)
+    monkeypatch.chdir(finished.run)
+    assert call(capsys, "finetune", *flags)[0] == 0
+    stored = weights if weights == "none" else str(finished.run / weights)
+    assert f'\nweights = "{stored}"\n' in (one / "config.toml").read_text()
+    with zipfile.ZipFile(one / "model.keras") as model:  # no folders of this machine
+        assert str(finished.run) not in model.read("kerastl.json").decode()
+
+    monkeypatch.chdir(tmp_path)
+    cut.mkdir()
+    for name in ("config.toml", "data.json", "environment.json"):
+        (cut / name).write_bytes((one / name).read_bytes())
+    for flags in (("--config", one / "config.toml", "--out", two), ("--resume", cut)):
+        code, _, err = call(capsys, "finetune", *flags, "--fast-dev-run")
+        assert code == 0, err
+    texts = {(path / "predictions.csv").read_text() for path in (one, two, cut)}
+    assert len(texts) == 1
+    assert not (cut / "checkpoint").exists()
+
+
 def test_finetune_refuses_to_overwrite_a_run(capsys, finished):
     flags = ("--data", finished.photos, *QUICK, "--out", finished.run)
     code, _, err = call(capsys, "finetune", *flags)
@@ -521,6 +589,7 @@ def test_predict_reports_unreadable_files_as_rows(capsys, finished, tmp_path):
     assert broken["error"] != ""
     assert fine["error"] == ""
     assert fine["confidence"] > 0
+    assert f'"path": "{good}"' in out  # no escapes: people read it too
     assert "1 of 2 files could not be read" in err
 
 
@@ -560,7 +629,7 @@ def test_evaluate_scores_other_images_by_class_name(capsys, finished, image_fold
 
 def test_ctrl_c_keeps_epochs_and_resume_goes_on(image_folder, tmp_path, capsys):
     folder = image_folder({"cat": 30, "dog": 30})
-    flags = ["--data", folder, "--base", "tiny", "--weights", "none", "--epochs", "20"]
+    flags = ["--data", folder, "--base", "tiny", "--epochs", "20"]
     process = start("finetune", *flags, "--out", tmp_path / "run")
     progress = tmp_path / "run" / "checkpoint" / "progress.json"
     while not progress.exists() and process.poll() is None:
@@ -573,6 +642,12 @@ def test_ctrl_c_keeps_epochs_and_resume_goes_on(image_folder, tmp_path, capsys):
     assert "Traceback" not in err
     code, _, err = call(capsys, "finetune", "--resume", tmp_path / "run", "--epochs", 3)
     assert (code, "epochs: 20 in the run, 3 now" in err) == (7, True)
+    assert "weights" not in err  # the checkpoint has them, which is no difference
+    for weights in ("none", "imagenet"):
+        flags = ("--resume", tmp_path / "run", "--weights", weights)
+        code, _, err = call(capsys, "finetune", *flags)
+        sentence = f"weights: cifar10 in the run, {weights} now"
+        assert (code, sentence in err) == (7, True)
     code, _, err = call(capsys, "finetune", "--resume", tmp_path / "run")
     assert code == 0, err
     history = pd.read_csv(tmp_path / "run" / "history.csv")

@@ -489,7 +489,9 @@ def test_the_base_of_a_saved_model_can_be_taken(tmp_path, kind):
     model = tiny(weights=path, seed=4)
 
     assert_same(base_weights(model), base_weights(source))
-    assert get_info(model).weights == path.name
+    assert get_info(model).weights == str(path)
+    save_model(model, tmp_path / "mine.keras")  # what is passed on names no folders
+    assert get_info(load_model(tmp_path / "mine.keras")).weights == path.name
 
 
 def save_tiny_arrays(

@@ -407,7 +407,7 @@ def test_a_path_is_taken_as_it_is(tmp_path):
     path.write_bytes(b"...")
 
     resolved = resolve_weights(get_base("vgg16"), path)
-    assert (resolved.path, resolved.source) == (path, "mine.weights.h5")
+    assert (resolved.path, resolved.source) == (path, str(path))
 
 
 def test_a_path_to_the_published_file_counts_as_published(tmp_path):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kerastl.bases.row import Base
 from kerastl.bases.table import BASES
-from kerastl.errors import UsageError, not_one_of
+from kerastl.errors import UsageError, suggest
 from kerastl.weights import PRETRAINED, cached_path, find_obstacle
 
 AUTO = "auto"
@@ -32,7 +32,10 @@ def get_base(name: str) -> Base:
     """
     key = re.sub(r"[^a-z0-9]", "", name.lower()) if isinstance(name, str) else name
     if key not in BASES:
-        raise UsageError(not_one_of("base", name, BASES))
+        raise UsageError(
+            f"base={name!r} is none of the {len(BASES)} bases that `kerastl bases` lists."
+            f"{suggest(name, BASES)}"
+        )
     return BASES[key]
 
 

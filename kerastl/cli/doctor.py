@@ -46,8 +46,10 @@ def examine() -> dict[str, Any]:
 
 def _find_devices() -> list[str]:
     start_tensorflow()
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ImportError as error:  # a broken installation is what this command is for
+        return [f"unknown: TensorFlow cannot be imported ({error})"]
     return [f"{device.device_type} ({device.name})" for device in
             tf.config.list_physical_devices()]  # fmt: skip
 
@@ -79,5 +81,6 @@ def _render(facts: dict[str, Any], indent: str = "") -> list[str]:
             lines += [f"{indent}{name}", *_render(value, indent + "  ")]
         else:
             shown = ", ".join(value) if isinstance(value, list) else value
-            lines.append(f"{indent}{name:<{18 - len(indent)}} {shown or 'none'}")
+            title = name.replace("_gb", " (GB)").replace("_", " ")
+            lines.append(f"{indent}{title:<{18 - len(indent)}} {shown or 'none'}")
     return lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kerastl.cli.flags import add_options, collect_options
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_file, show_json
-from kerastl.errors import ResumeRefusedError, StorageError, UsageError
+from kerastl.errors import ResumeRefusedError, StorageError, UsageError, suggest
 from kerastl.options import GROUPS, Options, parse_toml, to_toml
 
 if TYPE_CHECKING:
@@ -77,9 +77,13 @@ def read_options(given: argparse.Namespace) -> Options:
                 "resumed run goes on in its own."
             )
         before |= parse_toml(_read_resumed(Path(given.resume)))
+        before.setdefault("weights", "pretrained")
     if given.config is not None:
-        before |= parse_toml(_read_file(Path(given.config)))
-    return _fix_paths(collect_options(given, before))
+        before |= _read_config(Path(given.config))
+    options = _fix_paths(collect_options(given, before))
+    if given.resume is not None and "weights" in given:
+        _check_weights(given.resume, before["weights"], options.weights)
+    return options
 
 
 def _read_resumed(folder: Path) -> str:
@@ -93,11 +97,34 @@ def _read_resumed(folder: Path) -> str:
     return RunFolder.open(folder).read_text("config.toml")
 
 
-def _read_file(path: Path) -> str:
+def _check_weights(run: str, then: str, now: str | None) -> None:
+    """Refuse other weights here: further on those of a checkpoint take their place."""
+    from kerastl.weights.resolving import SOURCES
+
+    same = {then, "pretrained"} if then in SOURCES else {then}
+    if (asked := now or "none") not in same:
+        raise ResumeRefusedError(
+            f"{run} cannot be gone on with, because these differ: weights: {then} in the "
+            f"run, {asked} now. Leave --weights out, or start a new run."
+        )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UsageError(f"--config {path}: there is no such file.{_suggest_beside(path)}")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"--config {path} could not be read: {error}.") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise StorageError(f"--config {path} could not be read: {reason}.") from error
+    except UsageError as error:
+        raise UsageError(f"--config {path}: {error}") from error
+
+
+def _suggest_beside(path: Path) -> str:
+    folder = path.parent
+    names = [entry.name for entry in folder.glob("*.toml")] if folder.is_dir() else []
+    return suggest(path.name, sorted(names))
 
 
 def _fix_paths(options: Options) -> Options:

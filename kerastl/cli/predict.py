@@ -1,6 +1,7 @@
 """`kerastl predict`: a model and image files in, a table of classes out."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,8 @@ def _write(table: "pd.DataFrame", path: Path) -> None:
 
 
 def _render_json(table: "pd.DataFrame") -> str:
-    return table.to_json(orient="records", force_ascii=False, indent=2) + "\n"
+    filled = table.astype(object).where(table.notna(), None)
+    return json.dumps(filled.to_dict("records"), ensure_ascii=False, indent=2) + "\n"
 
 
 def _render_text(table: "pd.DataFrame") -> str:

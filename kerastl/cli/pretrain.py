@@ -43,15 +43,19 @@ def run(given: argparse.Namespace) -> int:
     start_tensorflow()
     from kerastl.pretraining import pretrain_job
 
-    folder = pretrain_job(
-        given.data,
-        base=given.base,
-        epochs=given.epochs,
-        batch_size=given.batch_size,
-        seed=given.seed,
-        precision=given.precision,
-        out=given.out,
-        command=shlex.join(["kerastl", *sys.argv[1:]]),
-    )
+    try:
+        folder = pretrain_job(
+            given.data,
+            base=given.base,
+            epochs=given.epochs,
+            batch_size=given.batch_size,
+            seed=given.seed,
+            precision=given.precision,
+            out=given.out,
+            command=shlex.join(["kerastl", *sys.argv[1:]]),
+        )
+    except KeyboardInterrupt as error:
+        error.add_note("Pretraining keeps nothing before its end: start it again.")
+        raise
     say(f"results   {folder.path}: {given.base}.npz and how it was made, {given.base}.json")
     return 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -117,11 +118,11 @@ def _report_interrupt(error: KeyboardInterrupt) -> int:
     what = "terminated" if terminated else "interrupted"
     folder = getattr(error, "run_folder", None)
     if folder is None:
-        say(f"kerastl: {what}.")
+        say(" ".join([f"kerastl: {what}.", *getattr(error, "__notes__", ())]))
     else:
         say(
             f"kerastl: {what}; every finished epoch is kept. Go on with:\n"
-            f"  kerastl finetune --resume {folder}"
+            f"  kerastl finetune --resume {shlex.quote(str(folder))}"
         )
     return TERMINATED if terminated else INTERRUPTED
 

@@ -29,7 +29,7 @@ def write_results(folder: RunFolder, run: "Run") -> None:
     if not folder.exists(CONFIG):
         record_start(run, folder)
     metrics = run.metrics  # before the model is written: it scores the validation split
-    folder.write_with("model.keras", lambda path: save_model(run.model, path))
+    save_model(run.model, folder.path / "model.keras")  # atomic and read back, as well
     folder.write_json("labels.json", list(run.data.class_names))
     folder.write_csv("history.csv", run.history)
     folder.write_json("stages.json", run.stages)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from kerastl.bases import assign_blocks, get_base
@@ -23,8 +24,8 @@ class ModelInfo:
 
     Args:
         base: Name of its base.
-        weights: What the base started from: `"imagenet"`, `"cifar10"`, `"random"` or the
-            name of a file.
+        weights: What the base started from: `"imagenet"`, `"cifar10"`, `"random"` or a
+            file: its path in memory, its name alone in a saved model.
         image_size: Height and width of the images it takes.
         pooling: `"average"`, `"max"` or `"flatten"`.
         hidden: Units of the hidden layers of its head.
@@ -46,7 +47,9 @@ class ModelInfo:
 
     def to_json(self) -> str:
         """Return it as JSON text."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, allow_nan=False)
+        # who is given the model has no use for the folders of the machine it was made on
+        values = {**dataclasses.asdict(self), "weights": PurePath(self.weights).name}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "ModelInfo":

@@ -95,7 +95,8 @@ def _write(model: keras.Model, info: ModelInfo, path: Path) -> None:
 
 def _verify(model: keras.Model, info: ModelInfo, path: Path) -> None:
     again = load_model(path)
-    same = again.kerastl == info and len(again.weights) == len(model.weights)
+    stored = ModelInfo.from_json(info.to_json())
+    same = again.kerastl == stored and len(again.weights) == len(model.weights)
     pairs = zip(model.weights, again.weights, strict=False)
     if not same or not all(a.numpy().tobytes() == b.numpy().tobytes() for a, b in pairs):
         raise DataError("it differs from the model")

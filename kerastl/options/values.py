@@ -78,10 +78,13 @@ def read_tuple(read: Callable[[str, Any], Any]) -> Callable[[str, Any], tuple]:
 def read_size(name: str, value: Any) -> tuple[int, int]:
     """One side, or height and width."""
     sides = value if isinstance(value, list | tuple) else (value, value)
-    if len(sides) != 2:
-        raise UsageError(f"{name}={value!r}: give one side, or height and width.")
-    height, width = (read_whole(1)(name, side) for side in sides)
-    return height, width
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or min(sides) < 1:
+        raise UsageError(
+            f"{name}={value!r}: give a whole number of pixels from 1 up, or height and "
+            "width (48x64 on the command line, [48, 64] in a file)."
+        )
+    return tuple(sides)
 
 
 def read_bytes(name: str, value: Any) -> int:

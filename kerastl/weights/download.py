@@ -2,6 +2,7 @@
 
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -156,14 +157,15 @@ def _is_page(path: Path) -> bool:
 
 
 def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    inner = error.reason if type(error) is urllib.error.URLError else error
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
 
 
 def _advise(base: HasWeights) -> str:
     expected = f" (hash {base.pretrained.hash})" if base.pretrained.hash else ""
     return (
         f"Put the file{expected} at {cached_path(base)} by hand, set KERASTL_WEIGHTS_URL "
-        "to a mirror, or start from random weights with weights=None."
+        "to a mirror, or start from random weights with weights=None (--weights none)."
     )
 
 

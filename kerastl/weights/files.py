@@ -113,7 +113,10 @@ def _find_hdf5_damage(path: Path, layers: int | None) -> str:
 def explain_asset(base: HasWeights) -> str:
     """Say why weights that ship inside the package cannot be used; empty if they can."""
     path = cached_path(base)
-    advice = "install kerastl again, or start from random weights with weights=None."
+    advice = (
+        "install kerastl again, or start from random weights with weights=None "
+        "(--weights none)."
+    )
     try:
         expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
         actual = hashlib.sha256(path.read_bytes()).hexdigest()

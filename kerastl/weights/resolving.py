@@ -16,7 +16,7 @@ SUFFIXES = (".weights.h5", ".h5", ".keras", ".npz")
 class ResolvedWeights:
     """Weights that are there: a file to load, or None for random values.
 
-    `source` is `"imagenet"`, `"cifar10"`, `"random"` or the name of the user's own file;
+    `source` is `"imagenet"`, `"cifar10"`, `"random"` or the whole path of the user's file;
     `note` is a line to show, empty when what was asked for is what there is.
     """
 
@@ -73,7 +73,8 @@ def _resolve_file(base: HasWeights, weights: str | Path) -> ResolvedWeights:
     if str(weights) in SOURCES:
         raise UsageError(
             f"weights={str(weights)!r} does not exist for {base.name}, whose pretrained "
-            f"weights are {base.pretrained.source!r}; weights=None starts from random ones."
+            f"weights are {base.pretrained.source!r}; weights=None (--weights none) starts "
+            "from random ones."
         )
     if not str(weights).endswith(SUFFIXES):
         allowed = [PRETRAINED, *SOURCES, AUTO, f"a path to a file {', '.join(SUFFIXES)}"]
@@ -82,4 +83,4 @@ def _resolve_file(base: HasWeights, weights: str | Path) -> ResolvedWeights:
     if not path.is_file():
         raise UsageError(f"weights={str(weights)!r}: there is no such file.")
     known = base.pretrained.hash is not None and not find_damage(path, base)
-    return ResolvedWeights(path, base.pretrained.source if known else path.name)
+    return ResolvedWeights(path, base.pretrained.source if known else str(path.absolute()))
