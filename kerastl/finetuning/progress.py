@@ -45,21 +45,21 @@ class LineWatcher(Watcher):
 
     def __init__(self, schedule: Schedule):
         self.schedule = schedule
-        self.left = sum(stage.epochs for stage in schedule)
+        self.later = 0  # epochs of the stages after this one
         self.spent: list[float] = []
 
     def begin_stage(self, stage: Stage, index: int, steps: int) -> None:
         """Print which stage starts."""
         self.stage = stage
-        self.left = sum(s.epochs for s in self.schedule.stages[index:])
+        self.later = sum(s.epochs for s in self.schedule.stages[index + 1 :])
         number = f"{index + 1}/{len(self.schedule)}"
         print(f"stage {number}: {stage.name}, {describe_stage(stage)}", file=sys.stderr)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Print the epoch's numbers."""
-        self.left -= 1
         self.spent.append(row["seconds"])
-        left = self.left * sum(self.spent) / len(self.spent)
+        epochs = self.later + self.stage.epochs - row["stage_epoch"]
+        left = epochs * sum(self.spent) / len(self.spent)
         print(
             f"  epoch {row['stage_epoch']}/{self.stage.epochs}  {describe_row(row)}  "
             f"{row['seconds']:.1f} s  about {format_seconds(left)} left",
@@ -94,7 +94,7 @@ class BarWatcher(Watcher):
     def begin_stage(self, stage: Stage, index: int, steps: int) -> None:
         """Start the bar at the first stage and name the stage."""
         self.bar.start()
-        self.stage, self.stage_steps = stage, steps
+        self.stage, self.stage_steps, self.before = stage, steps, self.steps
         rest = [s.epochs for s in self.schedule.stages[index:]]
         # stages differ in batch size; the one in progress is the best guess for the rest
         self.bar.update(self.task, total=self.steps + steps * sum(rest))
@@ -109,6 +109,9 @@ class BarWatcher(Watcher):
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Print the epoch's numbers above the bar."""
+        # a resumed stage begins at a later epoch, and an exact one sees no batches
+        self.steps = self.before + row["stage_epoch"] * self.stage_steps
+        self.bar.update(self.task, completed=self.steps)
         number = f"{row['stage_epoch']}/{self.stage.epochs}"
         self.bar.print(f"{self.stage.name} {number}  {describe_row(row)}", highlight=False)
 

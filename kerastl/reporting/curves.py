@@ -49,8 +49,16 @@ def plot_history(rows: pd.DataFrame, ax: Axes | Sequence[Axes] | None = None) ->
     for panel, measure in zip(panels, ("loss", "accuracy")[-len(panels) :], strict=True):
         _draw_measure(panel, rows, measure)
         _mark_stages(panel, rows)
-        panel.legend(fontsize=8, framealpha=0.85)
+        _explain(panel)
     return panels[0].figure
+
+
+def _explain(panel: Axes) -> None:
+    # above the panel: inside it there is no place where curves never pass
+    entries = len(panel.get_legend_handles_labels()[0])
+    look = {"fontsize": 8, "frameon": False, "columnspacing": 1.2, "handletextpad": 0.5}
+    columns = 3 if entries == 3 else 2
+    panel.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.05), ncols=columns, **look)
 
 
 def _check_rows(rows: pd.DataFrame) -> None:
