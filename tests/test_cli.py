@@ -1,5 +1,6 @@
 """The command line: help, flags, mistakes, exit codes, and what reaches which stream."""
 
+import ast
 import io
 import json
 import os
@@ -222,6 +223,7 @@ def test_paths_are_absolute_so_that_a_run_resumes_from_anywhere(tmp_path, monkey
         ("finetune --base resnet5 --dry-run", "base='resnet5' ... Did you mean 'resnet50'"),
         ("predict no-run a.jpg", "There is no run folder or .keras file 'no-run'."),
         ("finetune --data no/such --dry-run", "no/such"),
+        ("finetune --weights none", "base='auto' chooses the weights as well"),
         ("finetune --out a --resume b", "--out a and --resume b name two folders"),
         ("finetune --resume no-such-run", "There is no run folder no-such-run"),
         ("evaluate no-such-run", "There is no run folder no-such-run"),
@@ -350,6 +352,23 @@ def test_a_closed_pipe_is_quiet():
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait() in (0, 141)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_output_that_cannot_be_written_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "kerastl", "bases"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    sentence = "kerastl: The output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (5, sentence)
+
+
+def test_without_any_stdout_commands_work():
+    script = f"exec {shlex.quote(sys.executable)} -m kerastl bases >&-"
+    done = subprocess.run(["sh", "-c", script], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_terminal_without_korean_shows_escapes(image_folder):
@@ -535,6 +554,25 @@ def test_the_configuration_of_a_run_runs_again(
     texts = {(path / "predictions.csv").read_text() for path in (one, two, cut)}
     assert len(texts) == 1
     assert not (cut / "checkpoint").exists()
+
+
+def test_a_full_disk_says_how_to_go_on_and_the_commands_can_be_pasted(
+    image_folder, tmp_path, monkeypatch, capsys
+):
+    folder, out = image_folder({"it's": 10, "개": 10}), tmp_path / "a 'run'"
+    flags = ["--data", folder, "--base", "tiny", "--weights", "none", "--epochs", "2"]
+    environment = dict(os.environ, KERASTL_FAILPOINT="60:enospc")
+    process = start("finetune", *flags, "--out", out, env=environment)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "No space left on device" in err) == (5, True), err
+    assert "Every finished epoch is kept." in err
+    command = shlex.split(err.splitlines()[-1])
+    code, _, err = call(capsys, *command[1:])
+    assert code == 0, err
+    (written,) = re.findall(r"load_model\((.*)\)", err)
+    assert ast.literal_eval(written) == f"{out}/model.keras"
+    follow_up = err[err.index("kerastl predict") :].splitlines()[0]
+    assert shlex.split(follow_up)[2] == str(out)
 
 
 def test_finetune_refuses_to_overwrite_a_run(capsys, finished):

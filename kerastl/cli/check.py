@@ -1,6 +1,7 @@
 """`kerastl check`: everything wrong with a set of images, before training on it."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,4 +81,5 @@ def _write_clean(report: "CheckReport", path: Path) -> None:
     from kerastl.runs import write_text_atomic
 
     write_text_atomic(path, report.clean_csv(path.parent))
-    say(f"the good images are listed in {path}: kerastl finetune --data {path}")
+    name = shlex.quote(str(path))
+    say(f"the good images are listed in {path}: kerastl finetune --data {name}")

@@ -24,7 +24,14 @@ _EXAMPLES = (
     "kerastl evaluate runs/finetune-1",
     "kerastl evaluate runs/finetune-1 --data other/ --json",
 )
-_ABOUT_DATA = ("path_column", "label_column", "label_rule", "group_rule", "multi_label")
+_ABOUT_DATA = (
+    "path_column",
+    "label_column",
+    "label_rule",
+    "group_rule",
+    "multi_label",
+    "on_bad_image",
+)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -43,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_options(
         parser,
         ["images"],
-        skip=("data", "validation", "test", "on_bad_image", "cache_budget"),
+        skip=("data", "validation", "test", "cache_budget"),
     )
 
 

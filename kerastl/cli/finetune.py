@@ -1,6 +1,8 @@
 """`kerastl finetune`: images in, a run folder with model, scores and report out."""
 
 import argparse
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,10 +147,11 @@ def _report(run: "Run", given: argparse.Namespace) -> None:
     if given.quiet or given.json:
         return
     show(f"\n{run!r}\n")
-    folder = run.folder.path
+    folder, data = str(run.folder.path), str(run.data.settings["data"])
+    file = json.dumps(f"{folder}/model.keras", ensure_ascii=False)  # quoted as Python does
     say(
         f"results   {folder}, to look at: {folder}/report.html\n"
-        f'load it   model = keras.models.load_model("{folder}/model.keras")\n'
-        f"next      kerastl predict {folder} IMAGES...\n"
-        f"          kerastl check {run.data.settings.get('data', 'IMAGES')}"
+        f"load it   model = keras.models.load_model({file})\n"
+        f"next      kerastl predict {shlex.quote(folder)} IMAGES...\n"
+        f"          kerastl check {shlex.quote(data)}"
     )

@@ -1,9 +1,11 @@
 """What reaches the terminal: messages to stderr, data to stdout, nothing that acts."""
 
 import json
+import os
 import sys
 from typing import Any
 
+from kerastl.errors import StorageError
 from kerastl.evaluation.layout import printable
 
 
@@ -25,14 +27,30 @@ def say(text: str) -> None:
 
 def show(text: str) -> None:
     """Print what was asked for to stdout."""
-    print(escape(text))
-
-
-def show_file(text: str) -> None:
-    """Print the content of a file to stdout, as it is."""
-    print(text, end="")
+    show_file(escape(text) + "\n")
 
 
 def show_json(value: Any) -> None:
     """Print JSON to stdout, for other programs."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    show_file(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def show_file(text: str) -> None:
+    """Print the content of a file to stdout, as it is.
+
+    Raises:
+        BrokenPipeError: The reader went away.
+        StorageError: Stdout is a file on a full disk, or the like.
+    """
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise StorageError(f"The output cannot be written: {error.strerror}.") from error
+
+
+def discard_output() -> None:
+    """Let what is still to be written to stdout go nowhere: Python tries again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from types import FrameType
 
 from kerastl.cli import bases, check, doctor, evaluate, finetune, predict, pretrain
 from kerastl.cli.parsing import Parser, explain_unknown
-from kerastl.cli.printing import say
+from kerastl.cli.printing import discard_output, say
 from kerastl.errors import KerastlError, UsageError, check_choice
 
 COMMANDS = {
@@ -56,10 +56,11 @@ def run_program(arguments: Sequence[str]) -> int:
             return _run(list(arguments))
     except KerastlError as error:
         say(f"kerastl: {error}")
+        _say_how_to_go_on(error)
         return error.exit_code
     except KeyboardInterrupt as error:
         return _report_interrupt(error)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader went away, as `| head` does
         return _close_quietly()
 
 
@@ -72,9 +73,7 @@ def _run(arguments: list[str]) -> int:
     if unknown or given.command is None:
         chosen = parser.commands.get(given.command, parser)
         raise UsageError(explain_unknown(unknown or arguments, chosen))
-    code = COMMANDS[given.command].run(given)
-    sys.stdout.flush()  # a closed pipe is noticed here rather than at exit
-    return code
+    return COMMANDS[given.command].run(given)
 
 
 def build_parser() -> Parser:
@@ -116,18 +115,20 @@ def _terminate_like_interrupt() -> Iterator[None]:
 def _report_interrupt(error: KeyboardInterrupt) -> int:
     terminated = isinstance(error, _Terminated)
     what = "terminated" if terminated else "interrupted"
-    folder = getattr(error, "run_folder", None)
-    if folder is None:
-        say(" ".join([f"kerastl: {what}.", *getattr(error, "__notes__", ())]))
-    else:
-        say(
-            f"kerastl: {what}; every finished epoch is kept. Go on with:\n"
-            f"  kerastl finetune --resume {shlex.quote(str(folder))}"
-        )
+    say(" ".join([f"kerastl: {what}.", *getattr(error, "__notes__", ())]))
+    _say_how_to_go_on(error)
     return TERMINATED if terminated else INTERRUPTED
 
 
+def _say_how_to_go_on(error: BaseException) -> None:
+    folder = getattr(error, "run_folder", None)
+    if folder is not None:
+        say(
+            "Every finished epoch is kept. Go on with:\n"
+            f"  kerastl finetune --resume {shlex.quote(str(folder))}"
+        )
+
+
 def _close_quietly() -> int:
-    # the reader went away (`| head`); without this Python complains once more at exit
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_output()
     return PIPE_CLOSED

@@ -114,7 +114,8 @@ def _name_failures(failures: list[tuple[str, str]]) -> str:
     plural = "s" if len(failures) > 1 else ""
     return (
         f"{len(failures)} image{plural} cannot be used: {named}{rest}. Remove or replace "
-        "what is named, or leave such files out with on_bad_image='skip'."
+        "what is named, or leave such files out with on_bad_image='skip' (--on-bad-image "
+        "skip)."
     )
 
 

@@ -8,6 +8,7 @@ from kerastl.bases import Base, choose_base, get_base
 from kerastl.bases.layers import list_head, list_layers
 from kerastl.bases.sizes import check_image_size
 from kerastl.data import Data, load_images
+from kerastl.errors import UsageError
 from kerastl.finetuning.describing import describe_stage
 from kerastl.options import Options
 from kerastl.schedules import check_schedule, plan_freeze, resolve_schedule
@@ -74,9 +75,18 @@ def choose_image_size(options: Options, data: Data, base: Base) -> tuple[int, in
 
 
 def resolve_base(options: Options) -> tuple[Options, str]:
-    """Replace `base="auto"` by the base to take, and say which and why."""
+    """Replace `base="auto"` by the base to take, and say which and why.
+
+    Raises:
+        UsageError: Weights are asked for that go with no base yet.
+    """
     if options.base != "auto":
         return options, ""
+    if options.weights not in (PRETRAINED, "auto"):
+        raise UsageError(
+            f"base='auto' chooses the weights as well, so weights={options.weights!r} "
+            "needs the name of a base: see `kerastl bases`."
+        )
     name, weights, reason = choose_base()
     return dataclasses.replace(options, base=name, weights=weights), reason
 

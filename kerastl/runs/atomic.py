@@ -161,7 +161,9 @@ def translate_errors(path: Path, size: int | None = None) -> Iterator[None]:
 
 def _explain(path: Path, error: OSError, size: int | None) -> str:
     reason = error.strerror or str(error)
-    kept = "the file of that name is as it was" if path.exists() else "nothing is left"
+    kept = (
+        "the file of that name is as it was" if path.exists() else "nothing is half-written"
+    )
     return f"{path} could not be written: {reason}; {kept}. {_advise(path, error, size)}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kerastl.errors import UsageError, suggest
+from kerastl.errors import StorageError, UsageError, suggest
 from kerastl.runs import atomic
 from kerastl.runs.faults import step
 from kerastl.runs.files import LockedFiles
@@ -112,7 +112,7 @@ class RunFolder(LockedFiles):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) and self.exists(CONFIG):
+        if isinstance(error, KeyboardInterrupt | StorageError) and self.exists(CONFIG):
             error.run_folder = self.path  # so that the command line can say how to go on
         if error is None:
             self.close()
