@@ -36,6 +36,10 @@ from kerastl.errors import (
 from kerastl.options import FIELDS, Options, from_toml
 
 HEAVY = {"tensorflow", "keras", "pandas", "matplotlib", "scipy", "sklearn"}
+INTERRUPTIBLE = pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="started in a shell's background, where Ctrl-C is ignored",
+)
 QUICK = ("--base", "tiny", "--weights", "none", "--fast-dev-run")
 
 
@@ -318,7 +322,9 @@ def test_the_command_to_go_on_can_be_pasted_into_a_shell(capsys, monkeypatch):
     assert command == ["kerastl", "finetune", "--resume", str(folder)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=INTERRUPTIBLE), signal.SIGTERM]
+)
 def test_interrupted_pretraining_says_that_nothing_is_kept(image_folder, tmp_path, number):
     folder = image_folder({"train/a": 20, "train/b": 20, "test/a": 4, "test/b": 4})
     out = tmp_path / "out"
@@ -665,6 +671,7 @@ def test_evaluate_scores_other_images_by_class_name(capsys, finished, image_fold
     assert (code, "no class 'cow'" in err) == (3, True)
 
 
+@INTERRUPTIBLE
 def test_ctrl_c_keeps_epochs_and_resume_goes_on(image_folder, tmp_path, capsys):
     folder = image_folder({"cat": 30, "dog": 30})
     flags = ["--data", folder, "--base", "tiny", "--epochs", "20"]
