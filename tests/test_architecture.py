@@ -45,7 +45,7 @@ WRITERS = {
     "models/saving.py": "writes to the temporary file that runs.write_atomic renames",
     "reporting/canvas.py": "draws into memory",
     "pretraining.py": "packs weights in memory",
-    "cli/program.py": "points a closed stdout at the null device",
+    "cli/printing.py": "points a closed stdout at the null device",
 }
 WRITING_MODES = set("wax+")
 WRITING_CALLS = {
