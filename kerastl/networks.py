@@ -5,6 +5,7 @@ from keras import layers
 
 TINY_WIDTHS = (32, 48, 80)
 TINY_TOP_WIDTH = 104
+TINY_OUT, TINY_NORM = "block2_out", "block2_norm"
 
 
 def tiny(input_tensor: keras.KerasTensor) -> keras.Model:
@@ -12,7 +13,9 @@ def tiny(input_tensor: keras.KerasTensor) -> keras.Model:
 
     A stem and two blocks, each a convolution, 2x2 max pooling and one residual pair of 3x3
     convolutions: the residual nets of fast CIFAR-10 training, made narrow and without
-    their last block, which is the top that `add_tiny_top` adds for pretraining.
+    their last block, which is the top that `add_tiny_top` adds for pretraining. A last
+    BatchNorm holds the statistics of the finished features: sums of ReLUs have a large
+    common mean, on which a new head's hidden units die.
 
     Args:
         input_tensor: Preprocessed images, `(batch, height, width, 3)`.
@@ -24,10 +27,11 @@ def tiny(input_tensor: keras.KerasTensor) -> keras.Model:
     x = _conv(input_tensor, stem, "stem", pool=False)
     for number, width in enumerate(widths, start=1):
         x = _block(x, width, f"block{number}")
+    x = layers.BatchNormalization(momentum=0.9, name=TINY_NORM)(x)
     return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
 
 
-def add_tiny_top(features: keras.KerasTensor) -> keras.KerasTensor:
+def add_tiny_top(base: keras.Model) -> keras.KerasTensor:
     """Add the block that only pretraining needs, as other bases have Dense layers on top.
 
     Trained on ten classes, this block keeps what tells those ten apart and little else:
@@ -35,12 +39,12 @@ def add_tiny_top(features: keras.KerasTensor) -> keras.KerasTensor:
     weights, one on the block before it does better (`benchmarks/transfer.py`).
 
     Args:
-        features: Output of `tiny`.
+        base: From `tiny`; its last BatchNorm is left out.
 
     Returns:
         Tensor `(batch, height // 8, width // 8, 104)`.
     """
-    return _block(features, TINY_TOP_WIDTH, "top")
+    return _block(base.get_layer(TINY_OUT).output, TINY_TOP_WIDTH, "top")
 
 
 def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +24,6 @@ WEIGHT_DECAY = 2e-3  # decoupled: about 2e-4 of the coupled kind at momentum 0.9
 # name -> the base, and what is trained on top of it and not shipped
 NETWORKS = {"tiny": (networks.tiny, networks.add_tiny_top)}
 IMAGE_SIZE = {"tiny": 32}
-SAMPLE = 1000  # images are enough to measure features by
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Layers that carry the scale of a base's output, and those that read them."""
-
-    output: str
-    multiplied: tuple[str, ...]  # BatchNorm
-    divided: tuple[str, ...]  # convolutions without bias
-
-
-SCALING = {
-    "tiny": Scaling(
-        "block2_out", ("block2_0_bn", "block2_2_bn"), ("block2_1_conv", "top_0_conv")
-    )
-}
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -71,7 +53,7 @@ def build_classifier(
         pixels = keras.Input((size, size, 3), name="pixels")
         scaling = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")
         build, add_top = NETWORKS[base]
-        features = add_top(build(scaling(pixels)).output)
+        features = add_top(build(scaling(pixels)))
         pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(features)
         head = keras.layers.Dense(
             num_classes, activation="softmax", dtype="float32", name="predictions"
@@ -176,10 +158,9 @@ def _write(
     folder: RunFolder, data: Data, settings: dict, model: keras.Model, history: dict
 ) -> None:
     base = settings["base"]
-    pixels = _merge_splits(data, base).pixels
-    even_features(model, pixels[:: max(1, len(pixels) // SAMPLE)], base)
     weights = half_weights(model)
-    kept = drop_top(weights, base)
+    features = measure_features(model, _merge_splits(data, base).pixels)
+    kept = drop_top(weights, base) | features
     archive = pack_weights(kept)
     shipped = build_classifier(base, data.num_classes)
     assign_weights(shipped, weights)
@@ -198,31 +179,36 @@ def _write(
     folder.write_json(f"{base}.json", record)
 
 
-def even_features(model: keras.Model, pixels: np.ndarray, base: str) -> None:
-    """Rescale a base so that its pooled features have a standard deviation of one.
+def measure_features(model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the weights of the base's last BatchNorm: it evens out the finished features.
 
-    What the classifier computes stays the same: a ReLU and a convolution pass a factor on,
-    so what one layer is multiplied with, the next is divided by. A new head then learns as
-    fast as on other bases; weight decay had left the features a tenth of that size.
+    Their mean becomes zero, and after pooling their standard deviation one, so that a new
+    head learns as well on them as on a larger base's.
     """
-    scaling = SCALING[base]
-    output = keras.ops.cast(model.get_layer(scaling.output).output, "float32")
-    features = keras.Model(model.input, keras.ops.mean(output, axis=(1, 2)))
-    values = features.predict(pixels.astype("float32"), batch_size=500, verbose=0)
-    spread = float(values.std(axis=0).mean())
-    if not spread > 0:  # also where it is not a number
+    maps = keras.ops.cast(model.get_layer(networks.TINY_OUT).output, "float32")
+    axes = (1, 2)
+    outputs = [keras.ops.mean(maps, axis=axes), keras.ops.mean(maps**2, axis=axes)]
+    statistics = keras.Model(model.input, outputs)
+    batches = EvaluationBatches(Arrays(pixels, np.zeros(len(pixels))), batch_size=500)
+    means, squares = statistics.predict(batches, verbose=0)
+    mean, spread = means.mean(axis=0), means.std(axis=0)
+    if not spread.max() > 0:  # also where it is not a number
         raise NothingSucceededError(
-            f"The trained features do not differ between images (spread {spread}): "
+            f"Every trained feature is the same for all images (spread {spread.max()}): "
             "training diverged, so there is nothing to ship. Try another seed."
         )
-    factor = 1 / spread
-    for name in scaling.multiplied:
-        layer = model.get_layer(name)
-        layer.gamma.assign(layer.gamma * factor)
-        layer.beta.assign(layer.beta * factor)
-    for name in scaling.divided:
-        kernel = model.get_layer(name).kernel
-        kernel.assign(kernel / factor)
+    spread[spread == 0] = 1.0  # a channel that is always zero stays so
+    variance = squares.mean(axis=0) - mean**2
+    arrays = {
+        "gamma": np.sqrt(variance) / spread,
+        "beta": np.zeros_like(mean),
+        "moving_mean": mean,
+        "moving_variance": variance,
+    }
+    return {
+        f"{networks.TINY_NORM}/{name}": array.astype("float16")
+        for name, array in arrays.items()
+    }
 
 
 def half_weights(model: keras.Model) -> dict[str, np.ndarray]:

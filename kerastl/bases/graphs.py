@@ -49,7 +49,7 @@ def find_cuts(model: "keras.Model") -> list[str]:
 
     >>> from kerastl.models import build_model
     >>> find_cuts(build_model("tiny", weights=None))[-4:]
-    ['block2_0_relu', 'block2_out', 'pooling', 'predictions']
+    ['block2_out', 'block2_norm', 'pooling', 'predictions']
     """
     inputs_of = _trace(model)
     position = {name: index for index, name in enumerate(inputs_of)}

@@ -8,7 +8,6 @@ from kerastl.weights import WeightsFile
 
 
 def _tiny() -> Iterator[Base]:
-    blocks = ("block1", "block2")
     yield Base(
         name="tiny",
         constructor="tiny",
@@ -16,8 +15,8 @@ def _tiny() -> Iterator[Base]:
         image_size=32,
         min_size=8,
         features=80,
-        parameters=207_584,
-        cuts=(("stem", "stem_relu"), *((block, f"{block}_out") for block in blocks)),
+        parameters=207_904,
+        cuts=(("stem", "stem_relu"), ("block1", "block1_out"), ("block2", "block2_norm")),
         pretrained=WeightsFile("cifar10", "tiny.npz"),
         head_rate=1e-2,  # 80 features move a head less than 2,048 do
     )

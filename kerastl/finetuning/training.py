@@ -190,13 +190,14 @@ def _match_labels(model: keras.Model, data: Data) -> None:
 
 
 def _train(run: Run, folder: RunFolder | None, watchers: list, callbacks: Sequence) -> Run:
-    progress, resumed = _start(run, folder)
+    train, validation = (_decode(run, s) for s in (run.data.train, run.data.validation))
+    progress, resumed = _start(run, folder)  # after decoding, which may find a bad file
     bars = [watcher for watcher in watchers if isinstance(watcher, BarWatcher)]
     job = Job(
         model=run.model,
         schedule=run.schedule,
-        train=_decode(run, run.data.train),
-        validation=_decode(run, run.data.validation),
+        train=train,
+        validation=validation,
         statistics=_measure_channels(run),
         seed=run.settings["seed"],
         keeper=FolderKeeper(folder) if folder else NoKeeper(),
