@@ -24,6 +24,8 @@ WEIGHT_DECAY = 2e-3  # decoupled: about 2e-4 of the coupled kind at momentum 0.9
 # name -> the base, and what is trained on top of it and not shipped
 NETWORKS = {"tiny": (networks.tiny, networks.add_tiny_top)}
 IMAGE_SIZE = {"tiny": 32}
+EPSILON = 1e-3  # that Keras' BatchNorm adds to the variance
+RARE = 0.01  # of the largest spread
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -197,24 +199,38 @@ def measure_features(model: keras.Model, pixels: np.ndarray) -> dict[str, np.nda
             f"Every trained feature is the same for all images (spread {spread.max()}): "
             "training diverged, so there is nothing to ship. Try another seed."
         )
-    spread[spread == 0] = 1.0  # a channel that is always zero stays so
+    # a channel that hardly ever fires is noise, and is not blown up
+    spread = np.maximum(spread, RARE * spread.max())
     variance = squares.mean(axis=0) - mean**2
     arrays = {
-        "gamma": np.sqrt(variance) / spread,
+        "gamma": np.sqrt(variance + EPSILON) / spread,
         "beta": np.zeros_like(mean),
         "moving_mean": mean,
         "moving_variance": variance,
     }
-    return {
-        f"{networks.TINY_NORM}/{name}": array.astype("float16")
-        for name, array in arrays.items()
-    }
+    return {f"{networks.TINY_NORM}/{name}": halve(array) for name, array in arrays.items()}
+
+
+def halve(array: np.ndarray) -> np.ndarray:
+    """Return an array as float16.
+
+    Raises:
+        NothingSucceededError: A value is not finite, or too large for half precision.
+    """
+    with np.errstate(over="ignore"):
+        half = array.astype("float16")
+    if not np.isfinite(half).all():
+        raise NothingSucceededError(
+            "The trained weights do not fit into half precision: training diverged, so "
+            "there is nothing to ship. Train for more epochs, or try another seed."
+        )
+    return half
 
 
 def half_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """Return every weight as float16, keyed `layer/variable`."""
     return {
-        f"{layer.name}/{weight.name}": weight.numpy().astype("float16")
+        f"{layer.name}/{weight.name}": halve(weight.numpy())
         for layer in model.layers
         for weight in layer.weights
     }
