@@ -319,3 +319,21 @@ def test_a_saved_run_reads_back_with_the_same_scores(tmp_path):
     other = kerastl.load_images(images[::-1], labels=labels, seed=0)
     with pytest.raises(kerastl.DataError, match="changed since"):
         kerastl.load_run(tmp_path / "run", other)
+
+
+def test_a_layer_that_a_gradient_reaches_has_to_move(data):
+    model = build(data)
+    kernel, bias = model.get_layer("predictions").get_weights()
+    model.get_layer("predictions").set_weights([kernel + 1, bias + 1])  # none near zero
+    with pytest.raises(NothingSucceededError, match="did not move: predictions"):
+        train(model, data, learning_rate=1e-12)
+
+
+def test_layers_behind_dead_units_are_named_and_the_run_is_kept(data):
+    model = build(data, hidden=[4])
+    kernel, bias = model.get_layer("hidden1").get_weights()
+    model.get_layer("hidden1").set_weights([kernel, bias - 1e6])  # never above zero
+    run = train(model, data, "full")
+    assert "no gradient reached block1_0_conv" in run.stages[0]["outcome"]
+    assert "hidden1" in run.stages[0]["outcome"]
+    assert "predictions" not in run.stages[0]["outcome"]

@@ -8,16 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerastl.data.batches import Arrays
+from kerastl.data.batches import Arrays, TrainingBatches
 from kerastl.data.statistics import ChannelStatistics
 from kerastl.errors import NothingSucceededError
 from kerastl.finetuning.checkpoints import EpochArrays, Keeper, Progress
-from kerastl.finetuning.compiling import freeze_layers
+from kerastl.finetuning.compiling import freeze_layers, prepare_training
 from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.probing import ProbeEngine
 from kerastl.finetuning.selecting import find_best, score_row, should_stop
 from kerastl.finetuning.tasks import Engine, StageTask
-from kerastl.finetuning.verifying import check_digests, digest_layers
+from kerastl.finetuning.verifying import check_dead, check_digests, digest_layers
 from kerastl.models import get_info, layer_table, set_normalization
 from kerastl.seeds import derive_seed
 from kerastl.stages import LayerInfo, Schedule, Stage
@@ -149,9 +149,24 @@ class _StageRun:
         if not self._is_over():
             self.clock = time.monotonic()
             self.engine.train(self._record)
-        if any(np.isfinite(row["loss"]) for row in self.rows):
-            check_digests(self.before, digest_layers(self.job.model), self.plan)
-        self._finish(self._keep())
+        dead = self._verify()
+        self._finish(self._keep() + dead)
+
+    def _verify(self) -> str:
+        """Prove that what was declared trained, and say which layers are dead."""
+        if not any(np.isfinite(row["loss"]) for row in self.rows):
+            return ""
+        after = digest_layers(self.job.model)
+        still = check_digests(self.before, after, self.plan)
+        if not still:
+            return ""
+        arrays = prepare_training(
+            self.job.train, self.stage, self.job.model.output_shape[-1]
+        )
+        size = self.stage.batch_size
+        batch = TrainingBatches(arrays, batch_size=size, seed=self.job.seed)[0]
+        check_dead(self.job.model, still, batch)
+        return f"; no gradient reached {', '.join(still)}: lower the learning rate"
 
     def _is_over(self) -> bool:
         progress = self.progress
