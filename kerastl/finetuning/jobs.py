@@ -54,12 +54,12 @@ def run_job(
     schedule = read_schedule(options, base)
     check_image_size(base, options.image_size)
     check_weights(base, _start_weights(options, resume))
-    data = load_data(options)
-    for note in data.notes:
-        say(note, verbose)
-    start_tensorflow()
     folder = None if resume is not None else RunFolder.create("finetune", options.out)
     try:
+        data = load_data(options)
+        for note in data.notes:
+            say(note, verbose)
+        start_tensorflow()
         model = _build(options, data, base, resume)
     except BaseException:
         if folder is not None:
