@@ -21,6 +21,7 @@ LADDER = (
     "stages",
     "schedules",
     "options",
+    "spaces",
     "runs",
     "evaluation",
     "reporting",
@@ -31,6 +32,8 @@ LADDER = (
     "data",
     "predicting",
     "finetuning",
+    "estimators",
+    "search",
     "pretraining",
     "cli",
     "__main__",
@@ -72,7 +75,9 @@ def shown(path: Path) -> str:
 
 
 def rung(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    parts = path.relative_to(PACKAGE).parts
+    commands = parts[-1] == "__main__.py"  # a package's own is the command line's, too
+    return "__main__" if commands else parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
