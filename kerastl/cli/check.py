@@ -28,6 +28,8 @@ _ABOUT_DATA = (
     "multi_label",
 )
 
+_NOT_ASKED = ("data", "merge_validation", "on_bad_image", "cache_budget")
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add `check`."""
@@ -43,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--fix", metavar="FILE", help="write a CSV of the good images; nothing is deleted"
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    add_options(parser, ["images"], skip=("data", "on_bad_image", "cache_budget"))
+    add_options(parser, ["images"], skip=_NOT_ASKED)
 
 
 def run(given: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_options(
         parser,
         ["images"],
-        skip=("data", "validation", "test", "cache_budget"),
+        skip=("data", "validation", "test", "merge_validation", "cache_budget"),
     )
 
 

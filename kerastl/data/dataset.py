@@ -4,7 +4,7 @@ import hashlib
 import html
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from kerastl.data.classes import count_classes
 from kerastl.data.listing import SPLITS, Listing
-from kerastl.errors import StorageError
+from kerastl.errors import StorageError, check_choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,9 +160,27 @@ class Data:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of classes, paths, contents, labels and splits; reads every file once."""
+        return self.digest(SPLITS)
+
+    def digest(self, names: Sequence[str]) -> str:
+        """Return the fingerprint of some splits alone; no file of another is opened.
+
+        Args:
+            names: Of the splits; one that the data has not adds nothing.
+
+        Returns:
+            SHA-256 as hex; `fingerprint` where `names` are all splits.
+
+        Raises:
+            UsageError: A name is none of train, validation and test.
+        """
+        for name in names:
+            check_choice("split", name, SPLITS)
         digest = hashlib.sha256(repr((self.multi_label, self.class_names)).encode())
         lines = []
         for name, split in self.splits.items():
+            if name not in names:
+                continue
             labels = split.labels.tolist()
             for sample, content, label in zip(
                 split.names, split.digests(), labels, strict=True
@@ -185,6 +203,95 @@ class Data:
             for name, split in self.splits.items()
         }
         return pd.DataFrame(columns, index=pd.Index(self.class_names, name="class"))
+
+    def merge_validation(self) -> "Data":
+        """Return the same images with those of validation in train.
+
+        Use it for the last training, after everything is chosen: there is nothing left to
+        choose an epoch by, so the last one is kept.
+
+        Returns:
+            Data without a validation split; test is as it was.
+
+        Raises:
+            UsageError: There is no validation split.
+
+        Example:
+
+        >>> import kerastl
+        >>> kerastl.load_images("digits").merge_validation()
+        Data(1797 images of 10 classes: train 1438, test 359)
+        """
+        from kerastl.data.regrouping import merge_validation
+
+        return merge_validation(self)
+
+    def without_test(self) -> "Data":
+        """Return the same training and validation images, and no way to the test images."""
+        return replace(self, test=None)
+
+    def folds(self, k: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Divide train and validation into folds for cross-validation.
+
+        Each class is spread evenly; copies of an image and user groups stay in one fold.
+        The test images are not opened.
+
+        Args:
+            k: Number of folds, 2 or more.
+            seed: The same seed gives the same folds.
+
+        Returns:
+            A pair of int arrays per fold: the rows to train on and those to validate on,
+            counted through train and then validation. Each row is validated on once.
+
+        Raises:
+            UsageError: `k` is no number of folds, or a class has too few images for it.
+
+        Example:
+
+        >>> import kerastl
+        >>> folds = kerastl.load_images("digits").folds(5)
+        >>> [len(validation) for _, validation in folds]
+        [288, 288, 288, 287, 287]
+        """
+        from kerastl.data.regrouping import make_folds
+
+        return make_folds(self, k, seed)
+
+    @cached_property
+    def row_groups(self) -> np.ndarray:
+        """Group number of each row of train and then validation; reads these files once."""
+        from kerastl.data.regrouping import group_rows
+
+        return group_rows(self)
+
+    def subset(
+        self,
+        train_rows: Sequence[int] | np.ndarray,
+        test_rows: Sequence[int] | np.ndarray,
+        validation: float = 0.2,
+        seed: int | None = None,
+    ) -> "Data":
+        """Return the data of one outer fold of a nested cross-validation.
+
+        Args:
+            train_rows: Rows for train and validation, counted as in `folds`.
+            test_rows: Rows for test; with `train_rows` what `folds` returns.
+            validation: Share of `train_rows` for validation, drawn anew: stratified, and
+                with copies and groups on one side; 0 for none.
+            seed: Of that drawing; None for the data's own.
+
+        Returns:
+            Data of these rows alone; this data's own test images are not in it.
+
+        Raises:
+            UsageError: There is no such row, or one is given twice.
+            DataError: A class has too few images.
+        """
+        from kerastl.data.regrouping import cut_subset
+
+        seed = self.seed if seed is None else seed
+        return cut_subset(self, train_rows, test_rows, validation, seed)
 
     def preview(
         self,

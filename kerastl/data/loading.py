@@ -33,6 +33,7 @@ def load_images(
     group_rule: Rule | None = None,
     validation: float = 0.2,
     test: float = 0.2,
+    merge_validation: bool = False,
     multi_label: bool = False,
     on_bad_image: str = "error",
     cache_budget: int | str | None = None,
@@ -57,6 +58,7 @@ def load_images(
         group_rule: The same, for what must stay on one side of a split, such as a person.
         validation: Share of the images for validation; 0 for none.
         test: Share for test; 0 for none.
+        merge_validation: Train on the validation images as well, once all is chosen.
         multi_label: Whether an image may have several labels (`"cat|dog"`), or none.
         on_bad_image: `"error"`, or `"skip"` to leave unreadable files out and say so.
         cache_budget: Memory for decoded pixels, in bytes or as `"2GB"`; None for a third of
@@ -79,6 +81,8 @@ def load_images(
     """
     check_shares(validation, test)
     check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
+    if not isinstance(merge_validation, bool):
+        raise UsageError(f"merge_validation={merge_validation!r} is not True or False.")
     seed, budget = check_seed(seed), parse_budget(cache_budget)
     listing = list_source(
         source,
@@ -101,11 +105,13 @@ def load_images(
         "group_rule": shown_rule(group_rule),
         "validation": validation,
         "test": test,
+        "merge_validation": False,
         "multi_label": multi_label,
         "on_bad_image": on_bad_image,
         "cache_budget": cache_budget,
     }
-    return build_data(shares, settings, budget)
+    data = build_data(shares, settings, budget)
+    return data.merge_validation() if merge_validation else data
 
 
 def _shown_source(source: object) -> str:

@@ -72,7 +72,7 @@ class Shares:
         split = np.array([SPLITS.index(sample.split or "train") for sample in samples])
         if not self.wanted:
             return split, []
-        duplicates = _duplicate_groups(self.listing, self.pool)
+        duplicates = find_copies(self.listing, self.pool)
         split[self.pool] = split_samples(
             labels[self.pool],
             merge_groups(len(self.pool), self._user_groups(), duplicates),
@@ -98,7 +98,8 @@ class Shares:
         )
 
 
-def _duplicate_groups(listing: Listing, rows: np.ndarray) -> np.ndarray:
+def find_copies(listing: Listing, rows: np.ndarray) -> np.ndarray:
+    """Group the samples in `rows` that show the same image; no other file is opened."""
     from kerastl.data.duplicates import duplicate_groups, duplicate_groups_of_arrays
 
     if listing.images is not None:

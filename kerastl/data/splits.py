@@ -1,5 +1,6 @@
-"""Train, validation and test: stratified, seeded, and never through a group."""
+"""Train, validation and test, or folds: stratified, seeded, never through a group."""
 
+import heapq
 from collections.abc import Sequence
 
 import numpy as np
@@ -225,3 +226,97 @@ def _missing(marks: np.ndarray, split: np.ndarray, quotas: np.ndarray) -> np.nda
     """Return `(splits, classes)` of whether a class has no sample where it should."""
     counts = [marks[split == place].sum(axis=0) for place in range(len(SPLITS))]
     return (np.array(counts) == 0) & (quotas > 0)
+
+
+def split_folds(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    k: int,
+    seed: int,
+) -> np.ndarray:
+    """Deal samples to `k` folds, each class evenly, each group as a whole.
+
+    Args:
+        labels: `(n,)` class indices, or `(n, classes)` of 0 and 1.
+        groups: `(n,)` group numbers.
+        class_names: For messages.
+        k: Number of folds.
+        seed: The same seed gives the same folds.
+
+    Returns:
+        `(n,)` fold numbers from 0.
+
+    Raises:
+        UsageError: `k` is no whole number from 2 up, or a class has fewer groups than that.
+
+    Example:
+
+    >>> labels = np.repeat([0, 1], [6, 4])
+    >>> np.bincount(split_folds(labels, np.arange(10), "ab", k=2, seed=0)).tolist()
+    [5, 5]
+    """
+    _check_folds(labels, groups, class_names, k)
+    marks, best = _mark(labels, len(class_names)), None
+    for attempt in range(ATTEMPTS):
+        generator = np.random.default_rng(derive_seed(seed, "folds", attempt))
+        fold = _deal(marks, groups, k, generator)
+        counts = np.array([marks[fold == place].sum(axis=0) for place in range(k)])
+        missing = np.count_nonzero(counts == 0)
+        if best is None or missing < best[0]:
+            best = (missing, fold)
+        if not missing:
+            break
+    return best[1]
+
+
+def _check_folds(
+    labels: np.ndarray, groups: np.ndarray, class_names: Sequence[str], k: int
+) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 2:
+        raise UsageError(f"k={k!r} folds: give a whole number from 2 up.")
+    for place, name in enumerate(class_names):
+        rows = np.flatnonzero(labels[:, place] if labels.ndim == 2 else labels == place)
+        distinct = len(np.unique(groups[rows]))
+        if distinct < k:
+            raise UsageError(_too_few(name, len(rows), distinct, k))
+
+
+def _too_few(name: str, images: int, distinct: int, k: int) -> str:
+    tied = f" in {distinct} group{'s' * (distinct != 1)}" if distinct < images else ""
+    lower = f"take k={distinct}" if distinct > 1 else "leave the class out"
+    return (
+        f"The class {name!r} has {images} image{'s' * (images != 1)}{tied} to choose by: "
+        f"too few for k={k} folds. Add images, or {lower}."
+    )
+
+
+def _deal(
+    marks: np.ndarray, groups: np.ndarray, k: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Place the rare and large groups first, then level out with single samples."""
+    fold = np.zeros(len(marks), int)
+    alone = (np.bincount(groups)[groups] == 1) & (marks.sum(axis=1) == 1)
+    used = np.zeros((k, marks.shape[1]), int)
+    quotas = np.tile(marks.sum(axis=0) / k, (k, 1))
+    for rows in _ordered_groups(marks, groups, np.flatnonzero(~alone), generator):
+        counts = marks[rows].sum(axis=0)
+        place = _nearest(counts, used, quotas)
+        fold[rows] = place
+        used[place] += counts
+    _level(marks, np.flatnonzero(alone), used, fold, generator)
+    return fold
+
+
+def _level(marks, rows, used: np.ndarray, fold: np.ndarray, generator) -> None:
+    """Give each sample to the fold with the fewest of its class, then the smallest."""
+    labels, totals = marks[rows].argmax(axis=1), used.sum(axis=1)
+    for place in range(marks.shape[1]):
+        folds = [(used[each, place], totals[each], each) for each in range(len(used))]
+        heapq.heapify(folds)
+        for row in generator.permutation(rows[labels == place]):
+            count, total, each = folds[0]
+            fold[row] = each
+            totals[each] = total + 1
+            heapq.heapreplace(folds, (count + 1, total + 1, each))

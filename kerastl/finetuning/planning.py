@@ -22,6 +22,7 @@ DATA_OPTIONS = (
     "group_rule",
     "validation",
     "test",
+    "merge_validation",
     "multi_label",
     "on_bad_image",
     "cache_budget",

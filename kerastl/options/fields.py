@@ -105,6 +105,9 @@ class Options:
     test: float = _option(
         0.2, read_share, "images", "share for the final score, the same way", like="SHARE"
     )
+    merge_validation: bool = _option(
+        False, read_switch, "images", "train on the validation images as well"
+    )
     on_bad_image: str = _choice(
         "error", ("error", "skip"), "images", "what to do with an unreadable file"
     )

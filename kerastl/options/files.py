@@ -26,7 +26,7 @@ def to_toml(options: Options, *, comments: bool = False) -> str:
 
     Example:
 
-    >>> print(to_toml(Options(base="tiny", hidden=(256,))).splitlines()[5:8])
+    >>> print(to_toml(Options(base="tiny", hidden=(256,))).splitlines()[6:9])
     ['base = "tiny"', 'weights = "pretrained"', 'pooling = "average"']
     """
     lines = []
