@@ -34,6 +34,7 @@ from kerastl.errors import (
     UsageError,
 )
 from kerastl.options import FIELDS, Options, from_toml
+from kerastl.runs import RunFolder
 
 HEAVY = {"tensorflow", "keras", "pandas", "matplotlib", "scipy", "sklearn"}
 INTERRUPTIBLE = pytest.mark.skipif(
@@ -585,6 +586,21 @@ def test_finetune_refuses_to_overwrite_a_run(capsys, finished):
     flags = ("--data", finished.photos, *QUICK, "--out", finished.run)
     code, _, err = call(capsys, "finetune", *flags)
     assert (code, "holds a finished run" in err) == (2, True)
+
+
+def test_a_folder_that_cannot_be_resumed_is_refused_before_images_are_listed(
+    capsys, finished, tmp_path
+):
+    flags = ("--data", tmp_path / "no-such-photos")
+    for _ in range(2):  # the first refusal does not leave it locked
+        code, _, err = call(capsys, "finetune", "--resume", finished.run, *flags)
+        assert (code, "is finished, so there is nothing to go on with" in err) == (2, True)
+    (tmp_path / "cut").mkdir()
+    for name in ("config.toml", "data.json"):
+        (tmp_path / "cut" / name).write_bytes((finished.run / name).read_bytes())
+    with RunFolder.open(tmp_path / "cut"):
+        code, _, err = call(capsys, "finetune", "--resume", tmp_path / "cut", *flags)
+    assert (code, f"is in use by process {os.getpid()}" in err) == (6, True)
 
 
 def test_finetune_quiet_and_json_print_data_only(capsys, image_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from PIL import Image
 
 from kerastl.data import pixels as module
 from kerastl.data.decoding import decode_image
-from kerastl.data.pixels import free_memory, load_pixels, resize_arrays
+from kerastl.data.pixels import UnreadableError, free_memory, load_pixels, resize_arrays
 from kerastl.errors import DataError, StorageError, UsageError
 
 
@@ -137,6 +138,16 @@ def test_every_unreadable_file_is_counted_and_three_are_named(photos):
     assert all(str(path) in message for path in photos[10:13])
     assert str(photos[13]) not in message
     assert "; and 2 more." in message
+
+
+def test_all_unreadable_files_are_kept_even_between_processes(photos):
+    for path in photos[:5]:
+        path.write_bytes(b"")
+    with pytest.raises(UnreadableError) as caught:
+        load_pixels(photos, 8)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert [path for path, _ in again.failures] == [str(path) for path in photos[:5]]
 
 
 def test_one_unreadable_file_is_named_alone(photos):

@@ -255,6 +255,28 @@ def test_wrong_models_and_options_are_refused_before_training(data):
     )
 
 
+def test_unreadable_files_of_all_splits_are_named_together_before_training(
+    image_folder, tmp_path
+):
+    counts = {"train": 4, "validation": 2, "test": 2}
+    folder = image_folder({f"{s}/{c}": n for s, n in counts.items() for c in "ab"})
+    for split in counts:
+        (folder / split / "a" / "01.png").write_bytes(b"no image")
+    data, out = kerastl.load_images(folder), tmp_path / "run"
+    model = kerastl.build_model("tiny", num_classes=2, weights=None, image_size=SIDE)
+    before = model.get_weights()
+    with pytest.raises(kerastl.DataError) as caught:
+        train(model, data, out=out)
+    assert str(caught.value).startswith("2 images cannot be used: ")
+    assert all(
+        f"{split}/a/01.png" in str(caught.value) for split in ("train", "validation")
+    )
+    with pytest.raises(kerastl.DataError, match=r"^3 images.*test/a/01\.png"):
+        train(model, data, out=out, evaluate=True)
+    assert equal(before, model.get_weights())
+    assert not out.exists()
+
+
 def test_the_test_split_is_read_by_evaluate_alone(data, monkeypatch):
     read = []
     kind = type(data.test)

@@ -161,8 +161,20 @@ def test_what_cannot_be_gone_on_with_is_said(tmp_path, golden):
     golden.save(tmp_path / "saved")
     with pytest.raises(UsageError, match="is finished"):
         run(tmp_path / "saved", resume=True)
+    with pytest.raises(UsageError, match="is finished"):
+        run(RunFolder.open(tmp_path / "saved"), resume=True)
     with pytest.raises(UsageError, match="finished run"):
         run(tmp_path / "saved")
+
+
+def test_a_folder_is_refused_before_anything_else_is_looked_at(tmp_path, golden):
+    golden.save(tmp_path / "run")
+    other = kerastl.build_model("tiny", num_classes=4, weights=None, image_size=16)
+    settings = {"schedule": "no such", "resume": True, "verbose": 0}
+    with pytest.raises(UsageError, match="is finished"):
+        kerastl.finetune(other, make_data(), out=tmp_path / "run", **settings)
+    with RunFolder.open(tmp_path / "run"), pytest.raises(FolderInUseError):  # it was freed
+        kerastl.finetune(other, make_data(), out=tmp_path / "run", **settings)
 
 
 def test_two_processes_on_one_folder(tmp_path):

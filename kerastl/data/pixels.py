@@ -24,6 +24,21 @@ MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
+class UnreadableError(DataError):
+    """Files that cannot be decoded: the first three are named, `failures` has them all.
+
+    Args:
+        failures: `(path, reason)` of each.
+    """
+
+    def __init__(self, failures: Sequence[tuple[str, str]]):
+        super().__init__(_name_failures(failures))
+        self.failures = tuple(failures)
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.failures,)  # else made again from its sentence
+
+
 def load_pixels(
     paths: Sequence[str | os.PathLike],
     image_size: int | Sequence[int],
@@ -45,7 +60,7 @@ def load_pixels(
         uint8 `(n, height, width, 3)` in the order of `paths`.
 
     Raises:
-        DataError: Files cannot be decoded; the first three are named, after all were tried.
+        UnreadableError: Files cannot be decoded; all were tried.
         StorageError: The disk has no room for the temporary file.
         UsageError: `image_size` or `budget` cannot be meant.
 
@@ -58,7 +73,7 @@ def load_pixels(
     pixels = _allocate(shape, _check_budget(budget))
     failures = decode_into(paths, pixels)
     if failures:
-        raise DataError(_name_failures(failures))
+        raise UnreadableError(failures)
     pixels.setflags(write=False)
     return pixels
 
@@ -107,7 +122,7 @@ def _check_budget(budget: int | None) -> int:
     return int(budget)
 
 
-def _name_failures(failures: list[tuple[str, str]]) -> str:
+def _name_failures(failures: Sequence[tuple[str, str]]) -> str:
     named = "; ".join(f"{path} {reason}" for path, reason in failures[:SHOWN])
     more = len(failures) - SHOWN
     rest = f"; and {more} more" if more > 0 else ""

@@ -2,12 +2,15 @@
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerastl.bases import Base, get_base
 from kerastl.bases.sizes import check_image_size
 from kerastl.data import Data
+from kerastl.finetuning.checkpoints import PROGRESS
+from kerastl.finetuning.claiming import claim_folder
 from kerastl.finetuning.planning import (
     check_weights,
     choose_image_size,
@@ -45,50 +48,45 @@ def run_job(
         Run, written to its folder, with the test split scored where there is one.
 
     Raises:
-        KerastlError: Any of them; options are checked before images are decoded or weights
-            loaded.
+        KerastlError: Any of them; options and folder are checked before images are listed
+            or weights loaded.
     """
-    options, reason = resolve_base(options)
-    say(reason, verbose)
-    base = get_base(options.base)
-    schedule = read_schedule(options, base)
-    check_image_size(base, options.image_size)
-    check_weights(base, _start_weights(options, resume))
-    folder = None if resume is not None else RunFolder.create("finetune", options.out)
-    try:
-        data = load_data(options)
-        for note in data.notes:
-            say(note, verbose)
-        start_tensorflow()
-        model = _build(options, data, base, resume)
-    except BaseException:
-        if folder is not None:
-            folder.discard()
-        raise
-    from kerastl.finetuning.training import finetune
+    resumed = None if resume is None else claim_folder(resume, resume=True)
+    with resumed or nullcontext():
+        options, reason = resolve_base(options)
+        say(reason, verbose)
+        base = get_base(options.base)
+        schedule = read_schedule(options, base)
+        check_image_size(base, options.image_size)
+        options = dataclasses.replace(options, weights=_choose_weights(options, resumed))
+        check_weights(base, options.weights)
+        with resumed or RunFolder.create("finetune", options.out) as folder:
+            data = load_data(options)
+            for note in data.notes:
+                say(note, verbose)
+            start_tensorflow()
+            from kerastl.finetuning.training import finetune
 
-    return finetune(
-        model,
-        data,
-        schedule=_shorten(schedule) if fast_dev_run else schedule,
-        seed=options.seed,
-        out=resume if folder is None else folder,
-        resume=resume is not None,
-        verbose=verbose,
-        max_steps=2 if fast_dev_run else None,
-        evaluate=True,
-    )
+            return finetune(
+                _build(options, data, base),
+                data,
+                schedule=_shorten(schedule) if fast_dev_run else schedule,
+                seed=options.seed,
+                out=folder,
+                resume=resumed is not None,
+                verbose=verbose,
+                max_steps=2 if fast_dev_run else None,
+                evaluate=True,
+            )
 
 
-def _build(
-    options: Options, data: Data, base: Base, resume: str | Path | None
-) -> "keras.Model":
+def _build(options: Options, data: Data, base: Base) -> "keras.Model":
     from kerastl.models import build_model
 
     return build_model(
         options.base,
         num_classes=data.num_classes,
-        weights=_start_weights(options, resume),
+        weights=options.weights,
         image_size=choose_image_size(options, data, base),
         pooling=options.pooling,
         hidden=options.hidden,
@@ -99,11 +97,10 @@ def _build(
     )
 
 
-def _start_weights(options: Options, resume: str | Path | None) -> str | None:
+def _choose_weights(options: Options, resumed: RunFolder | None) -> str | None:
     # a checkpoint has all weights, so resuming neither downloads nor reads the base's
-    if resume is not None and RunFolder.open(resume).exists("checkpoint/progress.json"):
-        return None
-    return options.weights
+    has_all = resumed is not None and resumed.exists(PROGRESS)
+    return None if has_all else options.weights
 
 
 def _shorten(schedule: Schedule) -> Schedule:

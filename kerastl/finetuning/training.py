@@ -1,6 +1,7 @@
 """`finetune`: a model and images in, a run out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -9,14 +10,10 @@ import keras
 from kerastl.bases import get_base
 from kerastl.data import Data
 from kerastl.data.batches import Arrays
+from kerastl.data.pixels import UnreadableError
 from kerastl.errors import UsageError, check_choice
-from kerastl.finetuning.checkpoints import (
-    PROGRESS,
-    EpochArrays,
-    FolderKeeper,
-    NoKeeper,
-    Progress,
-)
+from kerastl.finetuning.checkpoints import EpochArrays, FolderKeeper, NoKeeper, Progress
+from kerastl.finetuning.claiming import claim_folder
 from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
 from kerastl.finetuning.results import Run
@@ -89,15 +86,18 @@ def finetune(
         verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" by where stderr goes.
         engine: "plain": Keras' compile and fit.
         max_steps: Batches per epoch at most, for trying things out.
-        evaluate: Read the test split at the end and score it, as `run.evaluate()` does.
+        evaluate: Read the test split at the end and score it, as `run.evaluate()` does. Its
+            files are decoded before training, as the others, so that an unreadable one is
+            named then and not hours later.
         **options: Stage settings to change in every stage, as `StageOptions` lists them.
 
     Returns:
         Run with the trained model and its history.
 
     Raises:
-        UsageError: Model, schedule or an option does not fit; before anything is trained.
-        DataError: An image cannot be read; the sentence names it.
+        UsageError: Model, schedule or an option does not fit, or the run in `out` is
+            finished; before anything is trained.
+        DataError: Images cannot be read; the sentence names those of all splits.
         FolderInUseError: Another process writes to `out`.
         ResumeRefusedError: Data or settings differ from those of the run in `out`.
         NothingSucceededError: No epoch ended with finite numbers.
@@ -115,40 +115,19 @@ def finetune(
     check_choice("engine", engine, ENGINES)
     if resume and out is None:
         raise UsageError("resume=True goes on with the run in `out`: give its folder.")
-    schedule = prepare_schedule(model, data, schedule, options)
     settings = {"engine": engine, "seed": seed, "max_steps": max_steps}
-    run = Run(model=model, data=data, schedule=schedule, settings=settings)
-    watchers = build_watchers(verbose, schedule)
-    if out is None:
-        _train(run, None, watchers, callbacks)
-        return _score_test(run) if evaluate else run
-    with _open_folder(out, resume) as folder:
+    with nullcontext() if out is None else claim_folder(out, resume=resume) as folder:
+        schedule = prepare_schedule(model, data, schedule, options)
+        run = Run(model=model, data=data, schedule=schedule, settings=settings)
         run.folder = folder
-        _train(run, folder, watchers, callbacks)
-        if evaluate:
-            _score_test(run)
-        write_results(folder, run)
+        watchers = build_watchers(verbose, schedule)
+        splits = _decode_splits(run, test=evaluate)
+        _train(run, splits, watchers, callbacks)
+        if "test" in splits:
+            run.score_split("test")
+        if folder is not None:
+            write_results(folder, run)
     return run
-
-
-def _score_test(run: Run) -> Run:
-    if run.data.test is not None:
-        run.score_split("test")
-    return run
-
-
-def _open_folder(out: str | Path | RunFolder, resume: bool) -> RunFolder:
-    if isinstance(out, RunFolder):
-        return out
-    if not resume:
-        return RunFolder.create("finetune", out)
-    folder = RunFolder.open(out)
-    if folder.finished and not folder.exists(PROGRESS):
-        raise UsageError(
-            f"The run in {folder.path} is finished, so there is nothing to go on with: its "
-            f"model is {folder.path}/model.keras."
-        )
-    return folder
 
 
 def prepare_schedule(
@@ -189,18 +168,33 @@ def _match_labels(model: keras.Model, data: Data) -> None:
     set_class_names(model, data.class_names)
 
 
-def _train(run: Run, folder: RunFolder | None, watchers: list, callbacks: Sequence) -> Run:
-    train, validation = (_decode(run, s) for s in (run.data.train, run.data.validation))
-    progress, resumed = _start(run, folder)  # after decoding, which may find a bad file
+def _decode_splits(run: Run, *, test: bool) -> dict[str, Arrays]:
+    """Decode what the run reads; unreadable files of all splits are named at once."""
+    size, decoded, failures = get_info(run.model).image_size, {}, []
+    for name, split in run.data.splits.items():
+        if name != "test" or test:
+            try:
+                decoded[name] = Arrays(split.pixels(size), split.labels)
+            except UnreadableError as error:
+                failures += error.failures
+    if failures:
+        raise UnreadableError(failures)
+    return decoded
+
+
+def _train(
+    run: Run, splits: Mapping[str, Arrays], watchers: list, callbacks: Sequence
+) -> None:
+    progress, resumed = _start(run)  # after decoding, which may find a bad file
     bars = [watcher for watcher in watchers if isinstance(watcher, BarWatcher)]
     job = Job(
         model=run.model,
         schedule=run.schedule,
-        train=train,
-        validation=validation,
+        train=splits["train"],
+        validation=splits.get("validation"),
         statistics=_measure_channels(run),
         seed=run.settings["seed"],
-        keeper=FolderKeeper(folder) if folder else NoKeeper(),
+        keeper=FolderKeeper(run.folder) if run.folder else NoKeeper(),
         engine=run.settings["engine"],
         max_steps=run.settings["max_steps"],
         callbacks=[*callbacks, *(bar.callback for bar in bars)],
@@ -211,10 +205,10 @@ def _train(run: Run, folder: RunFolder | None, watchers: list, callbacks: Sequen
     finally:
         for bar in bars:
             bar.stop()
-    return run
 
 
-def _start(run: Run, folder: RunFolder | None) -> tuple[Progress, EpochArrays | None]:
+def _start(run: Run) -> tuple[Progress, EpochArrays | None]:
+    folder = run.folder
     if folder is None:
         return Progress(), None
     if not folder.exists("config.toml"):
@@ -229,12 +223,6 @@ def _start(run: Run, folder: RunFolder | None) -> tuple[Progress, EpochArrays | 
     if progress.normalization != "base":
         set_normalization(run.model, run.data.channel_statistics())
     return progress, keeper.load_epoch(progress)
-
-
-def _decode(run: Run, split) -> Arrays | None:
-    if split is None:
-        return None
-    return Arrays(split.pixels(get_info(run.model).image_size), split.labels)
 
 
 def _measure_channels(run: Run):
