@@ -81,8 +81,8 @@ def read_options(given: argparse.Namespace) -> Options:
         before |= parse_toml(_read_resumed(Path(given.resume)))
         before.setdefault("weights", "pretrained")
     if given.config is not None:
-        before |= _read_config(Path(given.config))
-    options = _fix_paths(collect_options(given, before))
+        before |= read_config(Path(given.config))
+    options = fix_paths(collect_options(given, before))
     if given.resume is not None and "weights" in given:
         _check_weights(given.resume, before["weights"], options.weights)
     return options
@@ -111,7 +111,13 @@ def _check_weights(run: str, then: str, now: str | None) -> None:
         )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the options a `--config` file sets.
+
+    Raises:
+        UsageError: There is no such file, or it sets what there is not.
+        StorageError: It cannot be read.
+    """
     if not path.exists():
         raise UsageError(f"--config {path}: there is no such file.{_suggest_beside(path)}")
     try:
@@ -129,7 +135,8 @@ def _suggest_beside(path: Path) -> str:
     return suggest(path.name, sorted(names))
 
 
-def _fix_paths(options: Options) -> Options:
+def fix_paths(options: Options) -> Options:
+    """Make paths absolute."""
     # the run's config.toml is read again from wherever it is resumed or evaluated
     import dataclasses
 

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from kerastl.cli import bases, check, doctor, evaluate, finetune, predict, pretrain
+from kerastl.cli import bases, check, doctor, evaluate, finetune, predict, pretrain, search
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
 from kerastl.errors import KerastlError, UsageError, check_choice
+from kerastl.runs import SEARCH
 
 COMMANDS = {
     "finetune": finetune,
+    "search": search,
     "predict": predict,
     "evaluate": evaluate,
     "check": check,
@@ -29,12 +31,14 @@ Image transfer learning with Keras: from a folder of images to a model and a rep
 examples:
   kerastl finetune                                   the built-in digits
   kerastl finetune --data photos/ --base resnet50    one folder per class
+  kerastl search --n-iter 5                          the best settings
   kerastl check photos/                              before training
   kerastl predict runs/finetune-1 new/*.jpg
 """
 _EPILOG = """\
-exit codes: 0 done, 2 usage, 3 data, 5 storage, 6 folder in use, 7 resume refused,
-8 nothing succeeded, 130 interrupted, 143 terminated"""
+exit codes: 0 done, 2 usage, 3 data, 4 done but some trials failed, 5 storage,
+6 folder in use, 7 resume refused, 8 nothing succeeded, 130 interrupted,
+143 terminated"""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -122,11 +126,14 @@ def _report_interrupt(error: KeyboardInterrupt) -> int:
 
 def _say_how_to_go_on(error: BaseException) -> None:
     folder = getattr(error, "run_folder", None)
-    if folder is not None:
-        say(
-            "Every finished epoch is kept. Go on with:\n"
-            f"  kerastl finetune --resume {shlex.quote(str(folder))}"
-        )
+    if folder is None:
+        return
+    is_search = (folder / SEARCH).is_file()
+    what, command = ("trial", "search") if is_search else ("epoch", "finetune")
+    say(
+        f"Every finished {what} is kept. Go on with:\n"
+        f"  kerastl {command} --resume {shlex.quote(str(folder))}"
+    )
 
 
 def _close_quietly() -> int:

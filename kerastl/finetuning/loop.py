@@ -102,6 +102,7 @@ class _StageRun:
         self.plan = freeze_layers(job.model, layers, self.stage)
         self.moving = _moving_weights(job.model, self.plan)
         self.best = _values(self.moving)
+        self.kept_epoch: int | None = None  # of this stage, once it is over
         self.engine = self._build_engine()
         if resumed is not None:
             self._restore(resumed)
@@ -206,7 +207,7 @@ class _StageRun:
             return self._roll_back()
         if chosen == best:
             _assign(self.moving, self.best)
-        self.progress.kept = rows[chosen]
+        self.progress.kept, self.kept_epoch = rows[chosen], rows[chosen]["stage_epoch"]
         return f"kept epoch {rows[chosen]['stage_epoch']} of {len(rows)}"
 
     def _is_worse(self, row: dict[str, Any]) -> bool:
@@ -238,6 +239,7 @@ class _StageRun:
             "trainable_parameters": int(sum(np.prod(v.shape) for v in trained)),
             "total_parameters": self.job.model.count_params(),
             "epochs_run": len(self.rows),
+            "kept_epoch": self.kept_epoch,
             "outcome": result,
         }
         self.progress.outcomes.append(outcome)

@@ -115,6 +115,14 @@ class LockedFiles:
             folder.rmdir()
             folder = folder.parent
 
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder inside this one with all it holds; none there is fine."""
+        path = self._inside(name)
+        with self._locked(), atomic.translate_errors(path):
+            step("remove folder")
+            if path.is_dir():
+                shutil.rmtree(path)
+
     def exists(self, name: str) -> bool:
         """Whether the folder has a file of this name."""
         return self._inside(name).is_file()

@@ -14,6 +14,7 @@ from kerastl.runs.files import LockedFiles
 from kerastl.runs.locks import LOCK
 
 CONFIG = "config.toml"
+SEARCH = "search.json"  # the plan of a search, written before its first trial
 FINISHED = "metrics.json"  # written when nothing is left to train
 
 
@@ -67,11 +68,12 @@ class RunFolder(LockedFiles):
         return folder
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
+    def open(cls, path: str | os.PathLike[str], mark: str = CONFIG) -> Self:
         """Return an existing run, to read from or, inside `with`, to go on writing.
 
         Args:
             path: A folder that a command of this package made.
+            mark: The file that makes it one: `search.json` for a search.
 
         Raises:
             UsageError: There is no such folder, or no run in it.
@@ -79,10 +81,11 @@ class RunFolder(LockedFiles):
         path = Path(path)
         if not path.is_dir():
             raise UsageError(f"There is no run folder {path}.{_suggest_sibling(path)}")
-        if not (path / CONFIG).is_file():
+        if not (path / mark).is_file():
+            command = "finetune" if mark == CONFIG else "search"
             raise UsageError(
-                f"{path} holds no run (no {CONFIG}): give the folder that a command such "
-                "as `kerastl finetune` named at its end."
+                f"{path} holds no run (no {mark}): give the folder that a command such "
+                f"as `kerastl {command}` named at its end."
             )
         return cls(path)
 
@@ -90,6 +93,11 @@ class RunFolder(LockedFiles):
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.exists(FINISHED)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.exists(CONFIG) or self.exists(SEARCH)
 
     def discard(self) -> None:
         """Take away a folder in which nothing was written, and give the lock back.
@@ -112,7 +120,7 @@ class RunFolder(LockedFiles):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt | StorageError) and self.exists(CONFIG):
+        if isinstance(error, KeyboardInterrupt | StorageError) and self.has_run:
             error.run_folder = self.path  # so that the command line can say how to go on
         if error is None:
             self.close()
@@ -153,7 +161,7 @@ def _check_empty(path: Path) -> None:
         raise UsageError(
             f"{path} holds a finished run, which is not overwritten: give another folder."
         )
-    if CONFIG in names:
+    if {CONFIG, SEARCH} & names:
         raise UsageError(
             f"{path} holds a run that did not come to its end: go on with it by --resume "
             f"{path}, or give another folder."

@@ -3,7 +3,15 @@
 from typing import Any
 
 # name -> the module of this package it comes from
-_HOMES: dict[str, str] = {}
+_HOMES = {
+    "SearchResult": "results",
+    "SearchSettings": "settings",
+    "grid_search": "searching",
+    "halving_search": "searching",
+    "load_search": "results",
+    "random_search": "searching",
+    "tpe_search": "searching",
+}
 __all__ = sorted(_HOMES)
 
 

@@ -1,0 +1,240 @@
+"""The driver of a search: hands trials out, takes results in, is the only writer."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from typing import Any
+
+import numpy as np
+
+from kerastl.bases import get_base
+from kerastl.data import Data
+from kerastl.errors import StorageError
+from kerastl.finetuning.planning import choose_image_size
+from kerastl.options import Options, to_toml
+from kerastl.search.candidates import apply_parameters
+from kerastl.search.executors import Reply, Request, run_requests
+from kerastl.search.plans import Plan
+from kerastl.search.records import FAILED, Book, Record
+from kerastl.search.rounds import Work, list_stopped, next_round
+from kerastl.search.settings import SearchSettings
+from kerastl.search.sharing import SharedArrays, share_arrays
+from kerastl.seeds import derive_seed
+
+logger = logging.getLogger("kerastl")
+
+KILLED = "killed"
+
+
+class Driver:
+    """Runs the trials of a plan that are not finished yet.
+
+    Args:
+        plan: Of the search.
+        data: Without a test split, so that nothing here can read one.
+        book: Where records are kept.
+        settings: The plan's, with what may change: jobs, executor, minutes.
+        watch: Called with every new record.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: Data,
+        book: Book,
+        settings: SearchSettings,
+        watch: Callable[[Record], None],
+    ):
+        if data.test is not None:
+            raise ValueError("A search is given data without a test split.")
+        self.plan, self.data, self.book = plan, data, book
+        self.settings, self.watch = settings, watch
+        self.images = _SharedImages(data)
+        self.fits = plan_fits(plan, data)
+        minutes = settings.max_minutes
+        self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    def run(self) -> None:
+        """Run round after round, until the plan or the time is over."""
+        with self.images:
+            while works := next_round(self.plan, self.book):
+                self._run_round(works)
+                if self._is_late():
+                    return
+                for record in list_stopped(self.plan, self.book):
+                    self.book.stop(record)
+        for record in list_stopped(self.plan, self.book):  # where a kill came in between
+            self.book.stop(record)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    def _run_round(self, works: Sequence[Work]) -> None:
+        shared = self.images.share([self._image_size(work) for work in works])
+        killed = self._run_works(works, shared, self.settings.jobs, last_chance=False)
+        # a worker may have died of its neighbours' memory, so each has one try alone
+        for work in killed:
+            self._run_works([work], shared, 1, last_chance=True)
+
+    def _run_works(
+        self, works: Sequence[Work], shared: SharedArrays, jobs: int, *, last_chance: bool
+    ) -> list[Work]:
+        """Run works and write what comes of them; return those whose worker was killed."""
+        by_number, killed = {work.number: work for work in works}, []
+        settings = self.settings
+        replies = run_requests(
+            self._requests(works),
+            shared=shared,
+            executor=settings.executor,
+            jobs=min(jobs, len(works)),
+            threads=self.plan.settings.threads,
+            seconds=settings.trial_minutes and 60 * settings.trial_minutes,
+            address=settings.address,
+            gpus=settings.gpus,
+        )
+        with closing(replies):
+            for reply in replies:
+                work = by_number[reply.number]
+                if reply.status == KILLED and not last_chance:
+                    killed.append(work)
+                else:
+                    self._take(work, reply)
+        return killed
+
+    def _requests(self, works: Sequence[Work]) -> Iterator[Request]:
+        for work in works:
+            if self._is_late():
+                return
+            yield self._describe(work)
+
+    def _describe(self, work: Work) -> Request:
+        work, state = self._read_state(work)
+        options = self._options(work)
+        needs_statistics = any(stage["normalize"] == "data" for stage in options.stages)
+        statistics = vars(self.data.channel_statistics()) if needs_statistics else None
+        paused = [fit["progress"] for fit in work.before.fits] if work.before else None
+        message = {
+            "options": to_toml(options),
+            "size": name_size(self._image_size(work)),
+            "class_names": list(self.data.class_names),
+            "multi_label": self.data.multi_label,
+            "statistics": statistics,
+            "pause_at": work.pause_at,
+            "fits": [
+                {"seed": seed, "progress": paused[number] if paused else None}
+                for number, (seed, _) in enumerate(self.fits)
+            ],
+        }
+        rows = [name_rows(number, fold) for number, (_, fold) in enumerate(self.fits)]
+        arrays = {name: array for part in rows for name, array in part.items()}
+        return Request(number=work.number, message=message, arrays=arrays | state)
+
+    def _read_state(self, work: Work) -> tuple[Work, dict[str, np.ndarray]]:
+        if work.before is None:
+            return work, {}
+        try:
+            return work, self.book.read_state(work.before)
+        except StorageError as error:
+            logger.warning("Trial %d starts again: %s", work.number, error)
+            return Work(work.number, work.params, work.rung, work.pause_at), {}
+
+    def _options(self, work: Work) -> Options:
+        return apply_parameters(self.plan.options, work.params)
+
+    def _image_size(self, work: Work) -> tuple[int, int]:
+        options = self._options(work)
+        return choose_image_size(options, self.data, get_base(options.base))
+
+    def _take(self, work: Work, reply: Reply) -> None:
+        record = read_reply(work, reply)
+        is_final = work.pause_at is None
+        self.book.write(record, reply.arrays, final=is_final)
+        self.watch(record)
+
+
+def read_reply(work: Work, reply: Reply) -> Record:
+    """Turn what a worker answered into a record; a score that is not finite is a failure."""
+    asked = {"number": work.number, "params": work.params, "rung": work.rung}
+    seconds = sum(fit["seconds"] for fit in reply.message.get("fits", ()))
+    if work.before is not None:
+        seconds += work.before.work.get("seconds", 0)
+    done = {"seconds": seconds, "peak_memory": reply.peak_memory}
+    if reply.status != "done":
+        return Record(
+            **asked,
+            status=FAILED,
+            reason=reply.reason,
+            traceback=reply.traceback,
+            work=done,
+        )
+    fits = tuple(_without_seconds(fit) for fit in reply.message["fits"])
+    scores = [fit["score"] for fit in fits]
+    if not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
+        reason = f"The score is not finite: {scores}."
+        return Record(**asked, status=FAILED, reason=reason, work=done)
+    done["fit_seconds"] = [fit["seconds"] for fit in reply.message["fits"]]
+    return Record(**asked, fits=fits, work=done)
+
+
+def _without_seconds(fit: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fit.items() if name != "seconds"}
+
+
+def plan_fits(plan: Plan, data: Data) -> list[tuple[int, tuple[np.ndarray, ...]]]:
+    """Return seed and fold of each training of a trial; no rows for the splits as they are.
+
+    The first repeat takes the seed itself, so that the winner trains again to the same
+    weights.
+    """
+    seed, cv = plan.options.seed, plan.settings.cv
+    folds = [()] if cv is None else data.folds(cv, seed)
+    seeds = [
+        derive_seed(seed, "repeat", n) if n else seed for n in range(plan.settings.repeats)
+    ]
+    return [(number, fold) for number in seeds for fold in folds]
+
+
+def name_rows(number: int, fold: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+    """Return a fold's rows under the names a worker looks for."""
+    if not fold:
+        return {}
+    train, validation = fold
+    return {f"fit{number}-train-rows": train, f"fit{number}-validation-rows": validation}
+
+
+def name_size(size: tuple[int, int]) -> str:
+    """Return how pixels of a size are called among the shared arrays."""
+    return f"{size[0]}x{size[1]}"
+
+
+class _SharedImages:
+    """Decoded images of the splits a search sees, shared once per set of sizes."""
+
+    def __init__(self, data: Data):
+        self.data, self.stack = data, ExitStack()
+        self.sizes: set[tuple[int, int]] = set()
+        self.shared: SharedArrays | None = None
+
+    def __enter__(self) -> "_SharedImages":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    def share(self, sizes: Sequence[tuple[int, int]]) -> SharedArrays:
+        """Return arrays that hold at least these sizes."""
+        if self.shared is None or not set(sizes) <= self.sizes:
+            self.sizes |= set(sizes)
+            self.stack.close()
+            self.shared = self.stack.enter_context(share_arrays(self._collect()))
+        return self.shared
+
+    def _collect(self) -> dict[str, np.ndarray]:
+        arrays = {}
+        for name, split in self.data.splits.items():
+            arrays[f"{name}-labels"] = split.labels
+            for size in sorted(self.sizes):
+                arrays[f"{name}-{name_size(size)}"] = split.pixels(size)
+        return arrays
