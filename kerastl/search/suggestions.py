@@ -10,6 +10,7 @@ from kerastl.errors import UsageError
 from kerastl.seeds import derive_seed
 from kerastl.spaces import Space
 from kerastl.spaces.distributions import is_distribution, write_distribution
+from kerastl.spaces.listing import make_plain
 
 _STARTUP = 5  # trials drawn before TPE takes over; Optuna's 10 is a whole small search
 _ASKED = 10  # suggestions refused as repeated before any untried point is taken
@@ -34,7 +35,7 @@ def check_tpe(space: Space) -> None:
         if _convert(optuna, frozen) is None:
             problems.append(
                 f"{name}={write_distribution(frozen)}: mode='tpe' draws from lists, "
-                "uniform, loguniform and randint alone: give one of these, or search at random."
+                "uniform, loguniform and randint alone: give one, or search at random."
             )
     if problems:
         raise UsageError("\n".join(problems))
@@ -127,16 +128,13 @@ def _rebuild_study(
 def _ask(
     study: Any, kinds: Mapping[str, Any], tried: Sequence[dict[str, Any]], space: Space
 ) -> dict[str, Any] | None:
-    """Return a suggestion, or None where all of several were tried before."""
+    """Return a suggestion, or None where TPE repeats itself though points are left."""
     for _ in range(_ASKED):
         params = study.ask(dict(kinds)).params
-        if params not in tried or not _has_untried(space, tried):
+        if params not in tried:
             return params
-    return None
-
-
-def _has_untried(space: Space, tried: Sequence[dict[str, Any]]) -> bool:
-    return space.size is None or len({tuple(p.items()) for p in tried}) < space.size
+    distinct = {tuple(params.items()) for params in tried}
+    return None if space.size is not None and len(distinct) < space.size else params
 
 
 def _draw_untried(
@@ -177,8 +175,9 @@ def _find_shift(frozen: Any) -> float:
 
 
 def _encode(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: make_plain(value) for name, value in params.items()}
     return {
-        name: params[name] if is_distribution(values) else values.index(params[name])
+        name: given[name] if is_distribution(values) else values.index(given[name])
         for name, values in sorted(space.parameters.items())
     }
 

@@ -8,11 +8,11 @@ from kerastl.spaces.settings import SEARCHABLE, check_point
 from kerastl.spaces.space import Space, read_space
 from kerastl.spaces.tutorial import TUTORIAL, TUTORIAL_SETTINGS, tutorial_space
 
-__all__ = [
+__all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "SEARCHABLE",
+    "Space",
     "TUTORIAL",
     "TUTORIAL_SETTINGS",
-    "Space",
     "check_point",
     "parse_parameter",
     "parse_parameters",

@@ -135,7 +135,7 @@ def check_distribution(name: str, given: Any, read: Reader) -> None:
 def _check_kind(name: str, given: Any) -> None:
     from scipy import stats
 
-    if isinstance(given, stats.rv_continuous | stats.rv_discrete):
+    if any(given is family for family in vars(stats).values()):
         raise UsageError(
             f"{name}: scipy.stats.{given.name} has no arguments: give them, {_EXAMPLE}."
         )
@@ -177,4 +177,5 @@ def describe_distribution(frozen: Any) -> str:
     if math.isinf(low) or math.isinf(high):
         likely = [_find_value(frozen, share) for share in _SHARES]
         return f"{text}: mostly {likely[0]:.4g} to {likely[-1]:.4g}"
-    return f"{text}: {low:g} to {high:g} (scipy's loc and scale)"
+    note = " (scipy's loc and scale)" if frozen.dist.name == "uniform" else ""
+    return f"{text}: {low:g} to {high:g}{note}"

@@ -81,9 +81,9 @@ class Space:
 
         Example:
 
-        >>> print(Space({"batch_size": [16, 32], "dropout": "uniform(0.1, 0.4)"}).describe())
-        batch_size  16, 32
-        dropout     uniform(0.1, 0.4): 0.1 to 0.5 (scipy's loc and scale)
+        >>> print(Space({"epochs": [3, 5], "dropout": "uniform(0.1, 0.4)"}).describe())
+        epochs   3, 5
+        dropout  uniform(0.1, 0.4): 0.1 to 0.5 (scipy's loc and scale)
         drawn from a distribution: any number of points
         """
         width = max(map(len, self.parameters))
