@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kerastl.errors import KerastlError as KerastlError
     from kerastl.errors import StorageError as StorageError
     from kerastl.errors import UsageError as UsageError
+    from kerastl.estimators import TransferClassifier as TransferClassifier
     from kerastl.evaluation import Scores as Scores
     from kerastl.evaluation import score as score
     from kerastl.evaluation import wilson_interval as wilson_interval
@@ -55,6 +56,7 @@ _HOMES = {
     "Scores": "evaluation",
     "Stage": "stages",
     "StorageError": "errors",
+    "TransferClassifier": "estimators",
     "UsageError": "errors",
     "base_names": "bases",
     "build_model": "models",
@@ -84,6 +86,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "Scores",
     "Stage",
     "StorageError",
+    "TransferClassifier",
     "UsageError",
     "base_names",
     "build_model",
