@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETTINGS := DATA BASE WEIGHTS SCHEDULE EPOCHS BATCH_SIZE LEARNING_RATE IMAGE_SIZE HIDDEN \
   DROPOUT AUGMENT SEED OUT RESUME CONFIG
+SEARCH_SETTINGS := MODE N_ITER SPACE REPEATS CV REFIT JOBS ENGINE MAX_MINUTES TRIAL_MINUTES
 # only what was given to make itself: a DATA in the environment means something else
-GIVEN := $(foreach name,$(SETTINGS),$(if $(filter command%,$(origin $(name))),$(name)))
+given = $(foreach name,$(1),$(if $(filter command%,$(origin $(name))),$(name)))
 flag = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) $(call quote,$($(1)))
 quote = '$(subst ','\'',$(1))'
-FLAGS = $(foreach name,$(GIVEN),$(call flag,$(name)))
+flags = $(foreach name,$(call given,$(1)),$(call flag,$(name)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test test-all finetune search notebooks bench
@@ -19,6 +20,8 @@ help: ## list the targets
 	@echo
 	@echo 'finetune takes the options of `kerastl finetune` in capitals, the rest in ARGS:'
 	@echo '  make finetune DATA=photos/ BASE=resnet50 SCHEDULE=hybrid EPOCHS=3,5 ARGS="--dropout 0.3"'
+	@echo 'search takes those and its own, such as MODE, N_ITER, SPACE, REPEATS, CV and JOBS:'
+	@echo '  make search DATA=photos/ MODE=random N_ITER=5 BASE=resnet50,vgg16'
 
 setup: $(READY) ## make .venv with the package, its tests and its linter
 
@@ -47,11 +50,10 @@ test-all: $(READY) ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -q -m ''
 
 finetune: $(READY) ## train on DATA (default: the built-in digits) and write a report
-	$(BIN)/kerastl finetune $(FLAGS) $(ARGS)
+	$(BIN)/kerastl finetune $(call flags,$(SETTINGS)) $(ARGS)
 
-search: ## search for the best settings (comes with the search package)
-	@echo 'make search comes with the search package, which is not part of this version.' >&2
-	@exit 2
+search: $(READY) ## try settings on DATA, keep the best, and write a report
+	$(BIN)/python -m kerastl.search $(call flags,$(SETTINGS) $(SEARCH_SETTINGS)) $(ARGS)
 
 notebooks: $(READY) ## execute the notebooks
 	@for book in notebooks/*.ipynb; do \

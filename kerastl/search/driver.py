@@ -15,9 +15,10 @@ from kerastl.errors import StorageError
 from kerastl.finetuning.planning import choose_image_size
 from kerastl.options import Options, to_toml
 from kerastl.search.candidates import apply_parameters
-from kerastl.search.executors import Reply, Request, run_requests
+from kerastl.search.executors import Executor, run_requests
 from kerastl.search.plans import Plan
 from kerastl.search.records import FAILED, Book, Record
+from kerastl.search.requests import Reply, Request
 from kerastl.search.rounds import Work, list_stopped, next_round
 from kerastl.search.settings import SearchSettings
 from kerastl.search.sharing import SharedArrays, share_arrays
@@ -58,41 +59,51 @@ class Driver:
 
     def run(self) -> None:
         """Run round after round, until the plan or the time is over."""
-        with self.images:
-            while works := next_round(self.plan, self.book):
-                self._run_round(works)
-                if self._is_late():
-                    return
-                for record in list_stopped(self.plan, self.book):
-                    self.book.stop(record)
-        for record in list_stopped(self.plan, self.book):  # where a kill came in between
+        self._stop_trials()  # where a kill came between a rung and this
+        works = next_round(self.plan, self.book)
+        if not works:
+            return
+        with self.images, self._open_executor() as executor:
+            while works and not self._is_late():
+                self._run_round(works, executor)
+                self._stop_trials()
+                works = next_round(self.plan, self.book)
+
+    def _open_executor(self) -> Executor:
+        settings, threads = self.settings, self.plan.settings.threads
+        place = {"address": settings.address, "gpus": settings.gpus}
+        return Executor(settings.executor, settings.jobs, threads=threads, **place)
+
+    def _stop_trials(self) -> None:
+        for record in list_stopped(self.plan, self.book):
             self.book.stop(record)
 
     def _is_late(self) -> bool:
         return time.monotonic() >= self.deadline
 
-    def _run_round(self, works: Sequence[Work]) -> None:
+    def _run_round(self, works: Sequence[Work], executor: Executor) -> None:
         shared = self.images.share([self._image_size(work) for work in works])
-        killed = self._run_works(works, shared, self.settings.jobs, last_chance=False)
+        killed = self._run_works(works, shared, executor, last_chance=False)
         # a worker may have died of its neighbours' memory, so each has one try alone
         for work in killed:
-            self._run_works([work], shared, 1, last_chance=True)
+            self._run_works([work], shared, executor, last_chance=True)
 
     def _run_works(
-        self, works: Sequence[Work], shared: SharedArrays, jobs: int, *, last_chance: bool
+        self,
+        works: Sequence[Work],
+        shared: SharedArrays,
+        executor: Executor,
+        *,
+        last_chance: bool,
     ) -> list[Work]:
         """Run works and write what comes of them; return those whose worker was killed."""
         by_number, killed = {work.number: work for work in works}, []
-        settings = self.settings
+        minutes = self.settings.trial_minutes
         replies = run_requests(
             self._requests(works),
             shared=shared,
-            executor=settings.executor,
-            jobs=min(jobs, len(works)),
-            threads=self.plan.settings.threads,
-            seconds=settings.trial_minutes and 60 * settings.trial_minutes,
-            address=settings.address,
-            gpus=settings.gpus,
+            executor=executor,
+            seconds=None if minutes is None else 60 * minutes,
         )
         with closing(replies):
             for reply in replies:
@@ -155,7 +166,7 @@ class Driver:
 
 
 def read_reply(work: Work, reply: Reply) -> Record:
-    """Turn what a worker answered into a record; a score that is not finite is a failure."""
+    """Turn a worker's answer into a record; a score that is not finite is a failure."""
     asked = {"number": work.number, "params": work.params, "rung": work.rung}
     seconds = sum(fit["seconds"] for fit in reply.message.get("fits", ()))
     if work.before is not None:
