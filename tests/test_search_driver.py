@@ -55,7 +55,7 @@ def test_the_plan_is_written_before_the_first_trial(tmp_path):
             run_search(make_job(), out=tmp_path / "out", verbose=0)
     finally:
         driver.run_requests = before
-    assert [t["params"] for t in seen["plan"]["trials"]][0] == {
+    assert next(t["params"] for t in seen["plan"]["trials"]) == {
         "batch_size": 16,
         "learning_rate": 0.1,
     }
@@ -78,7 +78,7 @@ def test_cv_results_have_the_names_and_ranks_of_scikit_learn(tmp_path):
     from sklearn.model_selection import GridSearchCV
 
     theirs = GridSearchCV(DummyClassifier(), {"strategy": ["prior"]}, cv=2)
-    names = {name for name in theirs.fit([[0]] * 8, [0, 1] * 4).cv_results_}
+    names = set(theirs.fit([[0]] * 8, [0, 1] * 4).cv_results_)
     ours = run_fake(tmp_path / "out", make_job()).cv_results_
     # nothing is scored after training, so there are no score times
     expected = {n for n in names if "score_time" not in n and "strategy" not in n}
@@ -313,9 +313,9 @@ def test_resuming_an_empty_folder_is_refused(tmp_path):
 
 
 def test_a_second_search_in_the_folder_names_the_first(tmp_path):
-    with RunFolder.create("search", tmp_path / "out"):
-        with pytest.raises(FolderInUseError, match="is in use by process") as caught:
-            run_fake(tmp_path / "out", make_job())
+    in_use = pytest.raises(FolderInUseError, match="is in use by process")
+    with RunFolder.create("search", tmp_path / "out"), in_use as caught:
+        run_fake(tmp_path / "out", make_job())
     assert caught.value.exit_code == 6
 
 

@@ -1,4 +1,4 @@
-"""What a running search prints: a line per trial, with the best so far and the time left."""
+"""What a running search prints: a line per trial, the best so far and the time left."""
 
 import sys
 import time

@@ -75,7 +75,7 @@ def describe_winner(
 
 
 def keep_schedule(schedule: Schedule, fits: Sequence[Mapping[str, Any]]) -> Schedule:
-    """Return the stages a trial kept, each for as many epochs: nothing is left to choose by.
+    """Return the stages a trial kept, each for as many epochs: nothing is left to choose.
 
     Over several fits it is the median; a stage that was rolled back is left out.
 

@@ -1,12 +1,12 @@
-"""What a search returns: the leaderboard, the best settings, the model trained with them."""
+"""What a search returns: leaderboard, best settings, the model trained with them."""
 
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerastl import reporting
 from kerastl.data import Data
 from kerastl.errors import UsageError
-from kerastl import reporting
 from kerastl.runs import SEARCH, RunFolder
 from kerastl.search.leaderboards import collect_cv_results, summarize, tabulate
 from kerastl.search.plans import Plan

@@ -67,7 +67,7 @@ def _select(alive: list[int], count: int, book: Book, rung: int) -> list[int]:
 def list_stopped(plan: Plan, book: Book) -> list[Record]:
     """Return the last records of trials that a finished rung leaves behind."""
     alive, stopped = [number for number, _ in plan.numbered()], []
-    for rung, (count, _) in enumerate(plan.rungs):
+    for rung in range(len(plan.rungs)):
         if not all(book.find(number, rung) for number in alive) or rung + 1 == len(
             plan.rungs
         ):

@@ -256,7 +256,7 @@ def _lay_over(settings: Mapping[str, Any], known: Options) -> dict[str, Any]:
 
 def _divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return how to search, and what is the same in all trials."""
-    allowed = [name for name in SearchOptions.__annotations__]
+    allowed = list(SearchOptions.__annotations__)
     for name in options:
         if name not in allowed:
             raise UsageError(f"There is no option {name!r}.{suggest(name, allowed)}")

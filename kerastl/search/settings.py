@@ -1,4 +1,4 @@
-"""How to search: one table of settings, the same in Python, on the command line, on disk."""
+"""How to search: one table of settings, the same in Python, as flags and on disk."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -136,8 +136,8 @@ class SearchSettings:
             )
         if self.gpus and self.executor != "ray":
             problems.append(
-                f"gpus={self.gpus} per trial needs executor='ray'; on dask start one worker "
-                "per GPU instead."
+                f"gpus={self.gpus} per trial needs executor='ray'; on dask start one "
+                "worker per GPU instead."
             )
         if self.address and self.executor == "loky":
             problems.append(
