@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     from kerastl.predicting import predict_paths as predict_paths
     from kerastl.schedules import SCHEDULES as SCHEDULES
     from kerastl.schedules import named_schedule as named_schedule
+    from kerastl.search import SearchResult as SearchResult
+    from kerastl.search import grid_search as grid_search
+    from kerastl.search import halving_search as halving_search
+    from kerastl.search import load_search as load_search
+    from kerastl.search import random_search as random_search
+    from kerastl.search import tpe_search as tpe_search
+    from kerastl.spaces import Space as Space
     from kerastl.stages import Schedule as Schedule
     from kerastl.stages import Stage as Stage
 
@@ -54,6 +61,8 @@ _HOMES = {
     "SCHEDULES": "schedules",
     "Schedule": "stages",
     "Scores": "evaluation",
+    "SearchResult": "search",
+    "Space": "spaces",
     "Stage": "stages",
     "StorageError": "errors",
     "TransferClassifier": "estimators",
@@ -65,14 +74,19 @@ _HOMES = {
     "finetune": "finetuning",
     "get_base": "bases",
     "get_info": "models",
+    "grid_search": "search",
+    "halving_search": "search",
     "load_images": "data",
     "load_model": "models",
     "load_run": "finetuning",
+    "load_search": "search",
     "named_schedule": "schedules",
     "predict_paths": "predicting",
     "predict_probabilities": "models",
+    "random_search": "search",
     "save_model": "models",
     "score": "evaluation",
+    "tpe_search": "search",
     "wilson_interval": "evaluation",
 }
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
@@ -103,6 +117,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "predict_probabilities",
     "save_model",
     "score",
+    "tpe_search": "search",
     "wilson_interval",
 ]
 

@@ -12,7 +12,7 @@ from kerastl.cli import bases, check, doctor, evaluate, finetune, predict, pretr
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
 from kerastl.errors import KerastlError, UsageError, check_choice
-from kerastl.runs import SEARCH
+from kerastl.runs import PLAN
 
 COMMANDS = {
     "finetune": finetune,
@@ -128,7 +128,7 @@ def _say_how_to_go_on(error: BaseException) -> None:
     folder = getattr(error, "run_folder", None)
     if folder is None:
         return
-    is_search = (folder / SEARCH).is_file()
+    is_search = (folder / PLAN).is_file()
     what, command = ("trial", "search") if is_search else ("epoch", "finetune")
     say(
         f"Every finished {what} is kept. Go on with:\n"

@@ -131,13 +131,13 @@ def _read_resumed(given: argparse.Namespace) -> Any:
             f"--out {given.out} and --resume {given.resume} name two folders: a resumed "
             "search goes on in its own."
         )
-    from kerastl.runs import SEARCH
+    from kerastl.runs import PLAN
     from kerastl.search.results import load_search
 
     folder = Path(given.resume)
-    if folder.is_dir() and not (folder / SEARCH).is_file():
+    if folder.is_dir() and not (folder / PLAN).is_file():
         raise ResumeRefusedError(
-            f"{folder} holds no search to go on with (no {SEARCH}): start a new one with "
+            f"{folder} holds no search to go on with (no {PLAN}): start a new one with "
             f"--out {folder}."
         )
     return load_search(folder).plan

@@ -14,7 +14,7 @@ from kerastl.runs.files import LockedFiles
 from kerastl.runs.locks import LOCK
 
 CONFIG = "config.toml"
-SEARCH = "search.json"  # the plan of a search, written before its first trial
+PLAN = "search.json"  # the plan of a search, written before its first trial
 FINISHED = "metrics.json"  # written when nothing is left to train
 
 
@@ -97,7 +97,7 @@ class RunFolder(LockedFiles):
     @property
     def has_run(self) -> bool:
         """Whether there is something to go on with."""
-        return self.exists(CONFIG) or self.exists(SEARCH)
+        return self.exists(CONFIG) or self.exists(PLAN)
 
     def discard(self) -> None:
         """Take away a folder in which nothing was written, and give the lock back.
@@ -161,7 +161,7 @@ def _check_empty(path: Path) -> None:
         raise UsageError(
             f"{path} holds a finished run, which is not overwritten: give another folder."
         )
-    if {CONFIG, SEARCH} & names:
+    if {CONFIG, PLAN} & names:
         raise UsageError(
             f"{path} holds a run that did not come to its end: go on with it by --resume "
             f"{path}, or give another folder."

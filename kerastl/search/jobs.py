@@ -9,7 +9,7 @@ from kerastl.errors import NothingSucceededError, ResumeRefusedError, UsageError
 from kerastl.finetuning.describing import format_seconds
 from kerastl.finetuning.planning import load_data, resolve_base
 from kerastl.options import Options, to_toml
-from kerastl.runs import SEARCH, RunFolder, describe_environment
+from kerastl.runs import PLAN, RunFolder, describe_environment
 from kerastl.search.driver import Driver
 from kerastl.search.guidance import advise, default_space
 from kerastl.search.lines import Lines, say
@@ -114,11 +114,11 @@ def _open(out: str | Path | None, resume: bool) -> RunFolder:
     if out is None:
         raise UsageError("resume=True goes on with the search in `out`: give its folder.")
     path = Path(out)
-    if path.is_dir() and not (path / SEARCH).is_file():
+    if path.is_dir() and not (path / PLAN).is_file():
         raise ResumeRefusedError(
-            f"{path} holds no search to go on with (no {SEARCH}): start a new one."
+            f"{path} holds no search to go on with (no {PLAN}): start a new one."
         )
-    return RunFolder.open(path, mark=SEARCH)
+    return RunFolder.open(path, mark=PLAN)
 
 
 def settle_space(job: SearchJob, data: Data) -> Space:
@@ -143,7 +143,7 @@ def _settle_plan(job: SearchJob, data: Data, folder: RunFolder, *, resume: bool)
         plan = plan_search(job, data)
         record_plan(folder, plan)
         return plan
-    then = Plan.from_dict(folder.read_json(SEARCH))
+    then = Plan.from_dict(folder.read_json(PLAN))
     asked = job.settings
     threads = asked.threads or then.settings.threads  # of the machine it was planned on
     settings = dataclasses.replace(asked, threads=threads)
@@ -161,7 +161,7 @@ def _settle_plan(job: SearchJob, data: Data, folder: RunFolder, *, resume: bool)
 
 def record_plan(folder: RunFolder, plan: Plan) -> None:
     """Write the plan, which makes the folder a search, and what it was made on."""
-    folder.write_json(SEARCH, plan.to_dict())
+    folder.write_json(PLAN, plan.to_dict())
     folder.write_text(CONFIG, to_toml(plan.options))
     folder.write_json("environment.json", describe_environment())
 

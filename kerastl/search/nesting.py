@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kerastl.data import Data
-from kerastl.runs import SEARCH, RunFolder
+from kerastl.runs import PLAN, RunFolder
 from kerastl.search.plans import Plan
 from kerastl.search.settings import SearchSettings
 
@@ -60,6 +60,6 @@ def _search_fold(
     train, held_out = fold
     own = data.subset(train, held_out, validation=plan.options.validation)
     job = SearchJob(options=plan.options, settings=settings, space=plan.space, data=own)
-    resume = (path / SEARCH).is_file()
+    resume = (path / PLAN).is_file()
     result = run_search(job, out=path, resume=resume, verbose=verbose)
     return result.test["accuracy"]["value"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kerastl import reporting
 from kerastl.data import Data
 from kerastl.errors import UsageError
-from kerastl.runs import SEARCH, RunFolder
+from kerastl.runs import PLAN, RunFolder
 from kerastl.search.leaderboards import collect_cv_results, summarize, tabulate
 from kerastl.search.plans import Plan
 from kerastl.search.records import Book
@@ -138,8 +138,8 @@ def load_search(path: str | Path, data: Data | None = None) -> SearchResult:
         UsageError: There is no search in the folder.
         StorageError: The plan is damaged.
     """
-    folder = RunFolder.open(path, mark=SEARCH)
-    plan = Plan.from_dict(folder.read_json(SEARCH))
+    folder = RunFolder.open(path, mark=PLAN)
+    plan = Plan.from_dict(folder.read_json(PLAN))
     book = Book(folder)
     book.read(range(1, plan.count + 1), len(plan.rungs))
     metrics = folder.read_json("metrics.json") if folder.finished else {}
