@@ -89,7 +89,7 @@ _HOMES = {
     "tpe_search": "search",
     "wilson_interval": "evaluation",
 }
-__all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
+__all__ = [
     "Data",
     "DataError",
     "KerastlError",
@@ -98,6 +98,8 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "SCHEDULES",
     "Schedule",
     "Scores",
+    "SearchResult",
+    "Space",
     "Stage",
     "StorageError",
     "TransferClassifier",
@@ -109,15 +111,19 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "finetune",
     "get_base",
     "get_info",
+    "grid_search",
+    "halving_search",
     "load_images",
     "load_model",
     "load_run",
+    "load_search",
     "named_schedule",
     "predict_paths",
     "predict_probabilities",
+    "random_search",
     "save_model",
     "score",
-    "tpe_search": "search",
+    "tpe_search",
     "wilson_interval",
 ]
 
