@@ -1,4 +1,4 @@
-"""Tables, figures and one HTML page, made from a run's rows and predictions.
+"""Tables, figures and one HTML page, made from a run's or a search's files.
 
 Nothing here trains, loads a model or writes a file: functions return text, figures and
 bytes, the same for the same folder.
@@ -7,14 +7,22 @@ bytes, the same for the same folder.
 import importlib
 
 _HOMES = {
+    "near_best": "boards",
     "plot_confusion": "figures",
     "plot_history": "curves",
     "plot_images": "grids",
+    "plot_parallel": "parallel",
+    "plot_parameters": "parameters",
+    "plot_trials": "trials",
     "plot_worst": "grids",
     "render_figures": "report",
     "render_report": "report",
+    "render_search_figures": "search_report",
+    "render_search_report": "search_report",
     "run_html": "tables",
     "run_text": "tables",
+    "search_html": "search_tables",
+    "search_text": "search_tables",
     "stage_text": "tables",
     "worst_predictions": "predictions",
     "worst_titles": "predictions",

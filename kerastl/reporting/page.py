@@ -22,6 +22,7 @@ table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; display: b
 caption { text-align: left; color: #57606a; padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #e4e8ec; text-align: left;
   vertical-align: top; max-width: 26rem; font-variant-numeric: tabular-nums; }
+td[style*="right"] { white-space: nowrap; }
 thead th { border-bottom: 2px solid #b6bec7; }
 img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
 pre { background: #f6f8fa; padding: .8rem; font-size: .85rem; white-space: pre-wrap; }
@@ -119,6 +120,24 @@ def picture(png: bytes | None, description: str) -> str:
         return ""
     data = base64.b64encode(png).decode("ascii")
     return f'<img alt="{html_text(description)}" src="data:image/png;base64,{data}">'
+
+
+def link(text: str, place: str) -> str:
+    """Return a paragraph that is a link to a file beside the page.
+
+    Args:
+        text: What to click on.
+        place: The file, relative to the page.
+
+    Returns:
+        A paragraph of HTML.
+
+    Example:
+
+    >>> link("the winner", "best/report.html")
+    '<p><a href="best/report.html">the winner</a></p>'
+    """
+    return f'<p><a href="{html_text(place)}">{html_text(text)}</a></p>'
 
 
 def numbered_list(texts: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ _NUMBER_COLUMNS = ("stage_index", "epoch", "loss", "accuracy", "val_loss")
 _NUMBER_COLUMNS += ("val_accuracy", "seconds")
 # Written before text that a spreadsheet would run as a formula; runs.py puts it there.
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
-_DAMAGE = (
+DAMAGE = (
     DataError,
     OSError,
     EOFError,
@@ -111,23 +111,24 @@ def _read_into(fields: dict[str, Any], path: Path) -> str:
         return f"{path.name} is missing: {_LOST[path.name]}."
     try:
         fields.update(_READERS[path.name](path))
-    except _DAMAGE as error:
+    except DAMAGE as error:
         kind = type(error).__name__
         return f"{path.name} cannot be read ({kind}): {_LOST[path.name]}."
     return ""
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Return text and settings of config.toml, as fields of a record."""
     text = path.read_text(encoding="utf-8")
     return {"config": text, "settings": tomllib.loads(text)}
 
 
 def _read_stages(path: Path) -> dict[str, Any]:
-    return {"stages": [dict(stage) for stage in _read_json(path)]}
+    return {"stages": [dict(stage) for stage in read_json(path)]}
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    metrics = dict(_read_json(path))
+    metrics = dict(read_json(path))
     scores = {
         split: Scores.from_dict({**metrics[split], "split": split})
         for split in ("test", "validation")
@@ -137,10 +138,11 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _read_environment(path: Path) -> dict[str, Any]:
-    return {"environment": dict(_read_json(path))}
+    return {"environment": dict(read_json(path))}
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -197,7 +199,7 @@ def _check_sample(images: np.ndarray, titles: np.ndarray) -> None:
 
 
 _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "config.toml": _read_config,
+    "config.toml": read_config,
     "stages.json": _read_stages,
     "history.csv": _read_history,
     "metrics.json": _read_metrics,
