@@ -412,6 +412,27 @@ def test_text_of_a_best_trial_that_stands_alone_or_is_cheapest():
     assert "The best one is also the cheapest of them." in search_text(BOARD, cheap)
 
 
+def test_text_names_only_what_the_cheapest_has_otherwise():
+    best = SUMMARY["best"] | {"params": {"base": "tiny", "dropout": 0.1}}
+    cheapest = {"trial": 1, "params": {"base": "vgg16", "dropout": 0.1}}
+    near = {"within_interval": {"count": 2, "cheapest": cheapest}}
+    text = search_text(BOARD, SUMMARY | {"best": best} | near)
+    assert "The cheapest of them is trial 1 (base=vgg16)." in text
+
+
+def test_text_of_a_single_trial_compares_it_with_none():
+    text = search_text(BOARD[:1], {"within_interval": {"count": 1, "cheapest": None}})
+    assert "optimistic" not in text
+    assert "No other trial" not in text
+
+
+def test_parameters_that_are_not_decided_yet_are_dashes():
+    board = BOARD.assign(base=["tiny", "vgg16", None, "tiny", None])
+    rows = [line.split() for line in search_text(board).splitlines()[1:6]]
+    bases = {row[1]: row[6] for row in rows}
+    assert (bases["3"], bases["2"], bases["5"]) == ("none", "tiny", "–")
+
+
 def test_text_while_the_search_runs_names_the_best_from_the_rows():
     assert "Best: trial 4 (learning_rate=0.001, base=tiny), 0.900" in search_text(BOARD)
 

@@ -38,7 +38,7 @@ def search_notes(rows: pd.DataFrame, summary: Mapping[str, Any]) -> list[str]:
     said = [
         count_trials(rows),
         say_best(rows, summary.get("best") or {}),
-        say_near(rows, summary.get("within_interval")),
+        say_near(rows, summary.get("within_interval"), summary.get("best") or {}),
         *say_failures(rows),
         say_test(summary),
         say_nested(summary.get("nested")),
@@ -86,40 +86,53 @@ def _show_score(row: pd.Series) -> str:
     return f"{row['score']:.3f} (95 % interval {row['low']:.3f} to {row['high']:.3f})"
 
 
-def say_near(rows: pd.DataFrame, within: Mapping[str, Any] | None) -> str:
+def say_near(
+    rows: pd.DataFrame, within: Mapping[str, Any] | None, best: Mapping[str, Any]
+) -> str:
     """Return how many trials cannot be told from the best, and the cheapest of them.
 
     Args:
         rows: What `arrange_trials` returned.
         within: `within_interval` of metrics.json: `count`, the best one included, and
             `cheapest`.
+        best: `best` of metrics.json; may be empty.
     """
     leader = find_leader(rows)
     if leader is None or not within:
         return ""
     others = within["count"] - 1
     if others < 1:
-        return "No other trial's score lies inside that interval."
+        alone = rows["kind"].isin((DONE, STOPPED)).sum() < 2
+        return "" if alone else "No other trial's score lies inside that interval."
     one = others == 1
     scores, lie, them = ("score", "lies", "it") if one else ("scores", "lie", "them")
     text = (
         f"The {scores} of {_count(others, 'other trial')} {lie} inside that interval: the "
         f"search cannot tell {them} from the best."
     )
-    return f"{text} {_say_cheapest(leader, within.get('cheapest') or {})}".strip()
+    return f"{text} {_say_cheapest(leader, within.get('cheapest') or {}, best)}".strip()
 
 
-def _say_cheapest(leader: pd.Series, cheapest: Mapping[str, Any]) -> str:
+def _say_cheapest(
+    leader: pd.Series, cheapest: Mapping[str, Any], best: Mapping[str, Any]
+) -> str:
     if not cheapest:
         return ""
     if cheapest.get("trial") == leader["trial"]:
         return "The best one is also the cheapest of them."
-    took = format_seconds(cheapest["fit_seconds"]) if cheapest.get("fit_seconds") else ""
-    best = leader["fit_seconds"]
-    instead = f" instead of {format_seconds(best)}" if took and math.isfinite(best) else ""
-    time = f", {took}{instead}" if took else ""
-    named = f"trial {cheapest['trial']} ({format_values(cheapest.get('params') or {})})"
-    return f"The cheapest of them is {named}{time}."
+    params, chosen = cheapest.get("params") or {}, best.get("params") or {}
+    # only what it has otherwise: the best one's parameters stand just before
+    other = {name: v for name, v in params.items() if v != chosen.get(name, math.nan)}
+    named = f"trial {cheapest['trial']} ({format_values(other or params)})"
+    return f"The cheapest of them is {named}{_compare_times(cheapest, leader)}."
+
+
+def _compare_times(cheapest: Mapping[str, Any], leader: pd.Series) -> str:
+    if not cheapest.get("fit_seconds"):
+        return ""
+    took, longer = format_seconds(cheapest["fit_seconds"]), leader["fit_seconds"]
+    instead = f" instead of {format_seconds(longer)}" if math.isfinite(longer) else ""
+    return f", {took}{instead}"
 
 
 def say_failures(rows: pd.DataFrame) -> list[str]:

@@ -114,7 +114,7 @@ def rank_rows(
     cells = [
         [
             *_score_cells(row),
-            *(format_value(column[index]) for column in values.values()),
+            *(_show_parameter(row, column[index]) for column in values.values()),
             *_work_cells(row),
         ]
         for index, row in rows.iterrows()
@@ -138,6 +138,12 @@ def _score_cells(row: pd.Series) -> list[str]:
         return [MISSING, trial, MISSING, MISSING, MISSING]
     rank = f"{row['rank']:.0f}" if math.isfinite(row["rank"]) else MISSING
     return [rank, trial, *(format_share(row[name]) for name in ("score", "low", "high"))]
+
+
+def _show_parameter(row: pd.Series, value: object) -> str:
+    # one that did not run may have none yet
+    unknown = row["kind"] == NOT_RUN and value is None
+    return MISSING if unknown else format_value(value)
 
 
 def _work_cells(row: pd.Series) -> list[str]:
