@@ -61,7 +61,7 @@ def finish_board(params: pd.DataFrame, scores, status) -> pd.DataFrame:
     board["std"] = np.nan
     board = pd.concat([board, params], axis=1)
     board = board.assign(
-        epochs=np.where(known, 10, 0),
+        epochs_run=np.where(known, 10, 0),
         fit_seconds=np.where(known, 12.5 + np.arange(len(scores)) % 7, np.nan),
         status=status,
         reason=reasons,

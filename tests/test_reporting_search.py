@@ -43,7 +43,7 @@ BOARD = pd.DataFrame(
         "std": [0.0, 0.0, 0.0, np.nan, np.nan],
         "learning_rate": [1e-3, 1e-5, 1e-1, 1e-2, 1e-4],
         "base": ["tiny", "vgg16", "tiny", "vgg16", "tiny"],
-        "epochs": [5, 5, 5, 0, 0],
+        "epochs_run": [5, 5, 5, 0, 0],
         "fit_seconds": [40.0, 9.0, 12.0, np.nan, np.nan],
         "status": ["done", "done", "done", "failed", "not run"],
         "reason": ["", "", "", "MemoryError: 2 GB", ""],

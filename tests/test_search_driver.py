@@ -178,7 +178,7 @@ def test_survivors_go_on_from_where_they_were_paused(tmp_path):
         board["status"].tolist()
         == ["done"] + ["stopped at rung 2"] * 2 + ["stopped at rung 1"] * 6
     )
-    assert board["epochs"].tolist() == [9, 3, 3] + [1] * 6
+    assert board["epochs_run"].tolist() == [9, 3, 3] + [1] * 6
     trained = sum(f["epochs_trained"] for r in result.book.records.values() for f in r.fits)
     assert trained == 9 * 1 + 3 * 2 + 6
     assert not list((tmp_path / "out").rglob("state-*.npz"))

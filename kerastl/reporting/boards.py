@@ -13,7 +13,7 @@ from kerastl.evaluation.layout import MISSING, printable
 
 DONE, STOPPED, FAILED, NOT_RUN = "done", "stopped", "failed", "not run"
 # Columns every leaderboard may have; all others are parameters.
-FIXED = ("rank", "trial", "score", "low", "high", "std", "epochs", "fit_seconds")
+FIXED = ("rank", "trial", "score", "low", "high", "std", "epochs_run", "fit_seconds")
 FIXED += ("status", "reason", "peak_memory_mb")
 _NUMBERS = ("rank", "trial", "score", "low", "high", "std", "fit_seconds", "peak_memory_mb")
 _NEEDED = ("trial", "score", "status")
@@ -51,8 +51,7 @@ def arrange_trials(board: pd.DataFrame) -> pd.DataFrame:
         )
     if board.empty:
         raise UsageError("The leaderboard has 0 rows: no trial is planned yet.")
-    # `epochs` twice: as a parameter first, then as what was trained
-    rows = board.loc[:, ~board.columns.duplicated()].copy()
+    rows = board.copy()
     for name in _NUMBERS:
         rows[name] = pd.to_numeric(rows.get(name, math.nan), errors="coerce")
     if rows["trial"].isna().any():

@@ -147,7 +147,7 @@ def _show_parameter(row: pd.Series, value: object) -> str:
 
 
 def _work_cells(row: pd.Series) -> list[str]:
-    epochs, seconds = row.get("epochs"), row["fit_seconds"]
+    epochs, seconds = row.get("epochs_run"), row["fit_seconds"]
     ran = format_value(epochs) if pd.notna(epochs) else MISSING
     time = format_seconds(seconds) if math.isfinite(seconds) else MISSING
     return [ran, time, FAILED if row["kind"] == FAILED else str(row["status"])]

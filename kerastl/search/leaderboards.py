@@ -69,7 +69,7 @@ def tabulate(plan: Plan, book: Book) -> "pd.DataFrame":
 
     Returns:
         DataFrame with rank, trial, score, low, high (Wilson, 95 %), std over fits, one
-        column per parameter, epochs, fit_seconds, status, reason and peak_memory_mb.
+        column per parameter, epochs_run, fit_seconds, status, reason and peak_memory_mb.
     """
     import pandas as pd
 
@@ -95,7 +95,7 @@ def _describe(plan: Plan, number: int, record: Record | None) -> dict[str, Any]:
         "high": measure.high,
         "std": float(np.std(record.scores)) if scored else math.nan,
         **{name: params.get(name) for name in plan.space.parameters},
-        "epochs": sum(fit["epochs"] for fit in record.fits) if record else 0,
+        "epochs_run": sum(fit["epochs"] for fit in record.fits) if record else 0,
         "fit_seconds": seconds,
         "status": _name_status(record),
         "reason": record.reason if record else "",

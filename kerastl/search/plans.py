@@ -15,6 +15,7 @@ from kerastl.search.guidance import advise
 from kerastl.search.records import restore_params
 from kerastl.search.sampling import (
     check_tpe,
+    estimate_size,
     halving_rungs,
     sample_grid,
     sample_random,
@@ -98,8 +99,6 @@ def check_space(options: Options, space: Space, settings: SearchSettings) -> Non
     if settings.mode == "tpe":
         check_tpe(space)
     known = settings.n_iter if settings.n_iter != AUTO else PREVIEWED
-    if space.size is not None:
-        known = min(known, space.size)
     candidates = _sample(space, settings, known)
     for params in candidates:
         check_candidate(options, params)
@@ -172,12 +171,8 @@ def _settle(
         if wanted == AUTO:
             wanted = advice.n_iter
             notes.append(advice.reason)
-        if space.size is not None and wanted > space.size:
-            notes.append(
-                f"The space has {space.size} points, fewer than n_iter={wanted}: all of "
-                "them are tried."
-            )
-            wanted = space.size
+        wanted, note = estimate_size(space, wanted)
+        notes += [note] if note else []
         changes["n_iter"] = wanted
     if settings.random_state is None:
         changes["random_state"] = options.seed
