@@ -189,10 +189,7 @@ def test_a_long_complaint_is_cut(warm):
     ("what", "reason"),
     [
         ("none", "TypeError: the function returned NoneType, not (dict, arrays)"),
-        (
-            "json",
-            "TypeError: Object of type builtin_function_or_method is not JSON",
-        ),
+        ("json", "TypeError: Object of type object is not JSON serializable"),
         ("pickle", "TypeError: array 'a' of dtype object cannot be sent"),
     ],
 )
