@@ -27,6 +27,10 @@ def _one_of(choices: Iterable[str]) -> Callable[[str, Any], str]:
     return lambda name, value: check_choice(name, value, choices)
 
 
+def _read_executor(name: str, value: Any) -> str:
+    return check_choice(f"{name} (--engine)", value, EXECUTORS)
+
+
 def _read_n_iter(name: str, value: Any) -> int | str:
     return value if value == AUTO else read_whole(1)(name, value)
 
@@ -93,7 +97,7 @@ class SearchSettings:
     )
     jobs: int = _setting(1, read_whole(1, 10_000), "trials at the same time")
     executor: str = _setting(
-        "loky", _one_of(EXECUTORS), "where trials run", "NAME", choices=EXECUTORS
+        "loky", _read_executor, "where trials run", "NAME", choices=EXECUTORS
     )
     address: str | None = _setting(
         None, _read_address, "of a running ray or dask cluster", "ADDRESS"
