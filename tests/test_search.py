@@ -101,11 +101,12 @@ def test_it_shows_itself(result):
 # The same whatever runs beside it
 
 
-def test_one_worker_and_four_give_the_same_trials(data, tmp_path):
+@pytest.mark.parametrize("jobs", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_one_worker_and_several_give_the_same_trials(data, tmp_path, jobs):
     space = {"learning_rate": [0.1, 0.01], "dropout": [0.0, 0.5]}
     settings = {**SMALL, "threads": 1, "refit": "none", "verbose": 0}
     one = kerastl.grid_search(data, space, out=tmp_path / "one", **settings)
-    four = kerastl.grid_search(data, space, out=tmp_path / "four", jobs=4, **settings)
+    four = kerastl.grid_search(data, space, out=tmp_path / "four", jobs=jobs, **settings)
     assert digests(one) == digests(four)
     assert len(set(digests(one))) == 4
     times = ["fit_seconds", "peak_memory_mb"]
@@ -152,6 +153,7 @@ def test_anything_of_model_and_stages_can_be_searched(data, tmp_path):
     assert (second.unfreeze, second.epochs, second.weight_decay) == ("block1", 2, 1e-3)
 
 
+@pytest.mark.slow
 def test_folds_see_every_image_but_those_of_the_test_split(data, tmp_path):
     found = kerastl.grid_search(
         data, {"batch_size": [16]}, cv=3, repeats=2, refit="all", out=tmp_path / "out",
@@ -179,10 +181,10 @@ def test_a_trial_that_raises_is_a_row(data, tmp_path):
 
 
 SPY = """
-import sys
+import sys, time
 def hook(event, arguments, log=open({log!r}, "a")):
     if event == "open" and {needle!r} in str(arguments[0]):
-        print(arguments[0], file=log, flush=True)
+        print(time.time(), arguments[0], file=log, flush=True)
 sys.addaudithook(hook)
 """
 
@@ -197,36 +199,29 @@ def write_tree(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("refit", ["none", "train"])
-def test_no_process_of_a_search_opens_the_test_split(tmp_path, refit):
-    tree, log = write_tree(tmp_path / "images"), tmp_path / "opened"
+def test_no_process_of_a_search_opens_the_test_split_before_the_winner_is_chosen(tmp_path):
+    tree, log, out = write_tree(tmp_path / "images"), tmp_path / "opened", tmp_path / "out"
     spy = tmp_path / "spy"
     spy.mkdir()
     script = SPY.format(log=str(log), needle=str(tree))
     (spy / "sitecustomize.py").write_text(script)
     flags = ["--data", str(tree), "--base", "tiny", "--weights", "none", "--epochs", "1"]
-    flags += ["--param", "batch_size=8,16", "--mode", "grid", "--refit", refit, "--quiet"]
-    command = [
-        sys.executable,
-        "-m",
-        "kerastl.search",
-        *flags,
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    flags += ["--param", "batch_size=8,16", "--mode", "grid", "--quiet"]
+    command = [sys.executable, "-m", "kerastl.search", *flags, "--out", str(out)]
     paths = os.pathsep.join([str(spy), str(Path(kerastl.__file__).parents[1])])
     environment = {**os.environ, "PYTHONPATH": paths}
     ran = subprocess.run(
         command, capture_output=True, text=True, env=environment, timeout=300
     )
     assert ran.returncode == 0, ran.stderr
-    opened = [
-        Path(line).relative_to(tree).parts[0] for line in log.read_text().splitlines()
-    ]
-    assert {"train", "val"} <= set(opened)
-    assert ("test" in opened) is (
-        refit == "train"
-    )  # read at the end, where it is asked for
+    opened = [line.split(" ", 1) for line in log.read_text().splitlines()]
+    times: dict[str, list[float]] = {}
+    for moment, name in opened:
+        times.setdefault(Path(name).relative_to(tree).parts[0], []).append(float(moment))
+    trained = [path.stat().st_mtime for path in out.glob("trials/*/result.json")]
+    assert len(trained) == 2
+    assert min(times["train"] + times["val"]) < min(trained)
+    assert min(times["test"]) > max(trained)  # read once it is chosen, and then it is seen
 
 
 # Refusals
