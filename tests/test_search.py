@@ -1,22 +1,26 @@
 """Searches with real trials in real worker processes."""
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from processes import list_processes, wait_until
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterSampler
 
 import kerastl
 from kerastl.errors import UsageError
 from kerastl.search.trials import digest_weights
+from kerastl.search.worker import is_alive
 
 SMALL = {"base": "tiny", "weights": None, "schedule": "hybrid", "epochs": 1}
 
@@ -280,3 +284,45 @@ def run_cli(flags: list[str], **environment: str) -> int:
         command, capture_output=True, env={**os.environ, **environment}, timeout=500
     )
     return ran.returncode
+
+
+# On a cluster
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of files Ray and Dask leave open
+@pytest.mark.parametrize(("executor", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_a_cluster_that_loses_a_worker_gives_the_same_table(
+    data, tmp_path, executor, package
+):
+    pytest.importorskip(package)
+    space = {"learning_rate": [0.1, 0.03, 0.01], "dropout": [0.0, 0.5]}
+    settings = {**SMALL, "threads": 1, "refit": "none", "verbose": 0}
+    here = kerastl.grid_search(data, space, out=tmp_path / "here", **settings)
+    out, killed = tmp_path / executor, []
+    killer = threading.Thread(target=kill_a_worker, args=(out, killed), daemon=True)
+    killer.start()
+    there = kerastl.grid_search(data, space, out=out, executor=executor, jobs=2, **settings)
+    killer.join(1)
+    assert len(killed) == 1
+    assert not is_alive(killed[0])
+    assert digests(there) == digests(here)
+    times = ["fit_seconds", "peak_memory_mb"]
+    pd.testing.assert_frame_equal(
+        there.leaderboard().drop(columns=times), here.leaderboard().drop(columns=times)
+    )
+    gc.collect()
+
+
+def kill_a_worker(out: Path, killed: list[int]) -> None:
+    """Kill the cluster's process that looks after a running trial, once one has ended."""
+    wait_until(lambda: any(out.glob("trials/*/result.json")), 200)
+    for process in list_processes(os.getpid()):
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        parent = int(
+            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        )
+        if b"kerastl.search.worker" in command and parent != os.getpid():
+            os.kill(parent, signal.SIGKILL)
+            killed.append(parent)
+            return
