@@ -75,7 +75,7 @@ def predict_paths(
 
 
 def find_model(path: str | Path) -> Path:
-    """Return the model file of a run folder, or the path of a model file itself.
+    """Return the model file of a run, of a search's best run, or a model file's own path.
 
     Raises:
         UsageError: There is no such path, or the folder has no model.
@@ -85,11 +85,12 @@ def find_model(path: str | Path) -> Path:
         raise UsageError(f"There is no run folder or .keras file {str(path)!r}.")
     if not path.is_dir():
         return path
-    if not (path / MODEL).is_file():
-        raise UsageError(
-            f"{path} has no {MODEL}: give the folder of a finished run, or a .keras file."
-        )
-    return path / MODEL
+    for model in (path / MODEL, path / "best" / MODEL):
+        if model.is_file():
+            return model
+    raise UsageError(
+        f"{path} has no {MODEL}: give the folder of a finished run, or a .keras file."
+    )
 
 
 def expand_paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:

@@ -94,6 +94,14 @@ def test_a_search_read_back_finds_its_run(result, data):
     assert again.best_run.metrics["test"] == result.best_run.metrics["test"]
 
 
+def test_the_search_s_folder_stands_for_its_best_model(result):
+    from kerastl.predicting import find_model
+
+    assert find_model(result.folder.path) == result.folder.path / "best/model.keras"
+    with pytest.raises(UsageError, match="holds a search: its best run is .*/best"):
+        kerastl.load_run(result.folder.path)
+
+
 def test_it_shows_itself(result):
     text = repr(result)
     assert "learning_rate" in text

@@ -352,3 +352,20 @@ def test_tpe_goes_on_as_it_would_have(tmp_path):
     pd.testing.assert_frame_equal(table(out), golden.leaderboard().drop(columns=TIMES))
     rates = np.log10([p["learning_rate"] for p in golden.cv_results_["params"]])
     assert np.abs(rates[-4:] + 2).mean() < np.abs(rates[:4] + 2).mean()  # it learns
+
+
+def test_ranks_are_scikit_learn_s_and_further_rungs_come_first():
+    from kerastl.search.leaderboards import rank_records
+    from kerastl.search.records import Record
+
+    def record(number, score, rung=0, complete=True, status="done"):
+        fit = {"score": score, "complete": complete}
+        return Record(number=number, params={}, rung=rung, status=status, fits=(fit,))
+
+    failed = Record(number=9, params={}, status="failed")
+    records = [
+        record(1, 0.5), record(2, 0.9), record(3, 0.9), None, failed,
+        record(4, 0.99, 0, complete=False, status="stopped"),
+        record(5, 0.95, 1, complete=False),
+    ]  # fmt: skip
+    assert rank_records(records) == [3, 1, 1, 7, 6, 5, 4]

@@ -209,7 +209,7 @@ def _report(result: "SearchResult", given: argparse.Namespace) -> None:
     if (result.folder.path / "best").is_dir():
         lines += [
             f"model     {folder}/best/model.keras",
-            f"next      kerastl predict {shlex.quote(folder)}/best IMAGES...",
+            f"next      kerastl predict {shlex.quote(folder)} IMAGES...",
         ]
     if result.summary["trials"]["not_run"]:
         lines.append(f"go on     kerastl search --resume {shlex.quote(folder)}")

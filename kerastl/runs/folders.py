@@ -81,6 +81,11 @@ class RunFolder(LockedFiles):
         path = Path(path)
         if not path.is_dir():
             raise UsageError(f"There is no run folder {path}.{_suggest_sibling(path)}")
+        if mark == CONFIG and (path / PLAN).is_file():
+            raise UsageError(
+                f"{path} holds a search: its best run is {path}/best, and `kerastl search "
+                f"--resume {path}` goes on with it."
+            )
         if not (path / mark).is_file():
             command = "finetune" if mark == CONFIG else "search"
             raise UsageError(

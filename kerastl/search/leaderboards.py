@@ -41,8 +41,10 @@ def rank_records(records: Sequence[Record | None]) -> list[int]:
     come last and are never first.
     """
     keys = [_sort_key(record) for record in records]
-    order = sorted(keys)
-    return [order.index(key) + 1 for key in keys]
+    first: dict[tuple[int, int, float], int] = {}
+    for place, key in enumerate(sorted(keys), start=1):
+        first.setdefault(key, place)
+    return [first[key] for key in keys]
 
 
 def _sort_key(record: Record | None) -> tuple[int, int, float]:
@@ -55,7 +57,7 @@ def _sort_key(record: Record | None) -> tuple[int, int, float]:
 
 def _reach(record: Record) -> int:
     # a trial that went on with more epochs is not compared with one that was stopped
-    return record.rung if record.status == STOPPED else 1 << 30
+    return 1 << 30 if record.complete else record.rung
 
 
 def find_best(records: Sequence[Record | None]) -> Record | None:
@@ -73,20 +75,20 @@ def tabulate(plan: Plan, book: Book) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    records = list_trials(plan, book)
-    ranks = rank_records(records)
+    records, planned = list_trials(plan, book), _planned(plan)
+    pairs = zip(rank_records(records), records, planned, strict=True)
     rows = [
-        {"rank": rank, "trial": number, **_describe(plan, number, record)}
-        for number, (rank, record) in enumerate(zip(ranks, records, strict=True), start=1)
+        {"rank": rank, "trial": number, **_describe(plan, record, params)}
+        for number, (rank, record, params) in enumerate(pairs, start=1)
     ]
     board = pd.DataFrame(rows).sort_values(["rank", "trial"], kind="stable")
     return board.reset_index(drop=True)
 
 
-def _describe(plan: Plan, number: int, record: Record | None) -> dict[str, Any]:
+def _describe(plan: Plan, record: Record | None, planned: dict[str, Any]) -> dict[str, Any]:
     scored = record is not None and record.fits
     measure = measure_score(plan, record) if scored else Measure(*[math.nan] * 3)
-    params = record.params if record else dict(plan.numbered()).get(number, {})
+    params = record.params if record else planned
     seconds = record.work.get("seconds", math.nan) if record else math.nan
     memory = record.work.get("peak_memory", math.nan) if record else math.nan
     return {

@@ -23,13 +23,14 @@ class Lines:
         self.began, self.shown = time.monotonic(), 0
         self.total = sum(count for count, _ in plan.rungs) or plan.count
         self.before = len(book.records)
+        self.best = find_best(list(book.latest.values()))
         if self.before:
             say(f"{self.before} of {self.total} trials are finished already", verbose)
 
     def show(self, record: Record) -> None:
         """Print one record."""
         self.shown += 1
-        best = find_best([self.book.last(n) for n in range(1, self.plan.count + 1)])
+        self.best = best = find_best([self.best, record])
         say(
             "  ".join(filter(None, [*self._describe(record), self._name_best(best)])),
             self.verbose,

@@ -96,6 +96,7 @@ class Book:
     def __init__(self, folder: RunFolder):
         self.folder = folder
         self.records: dict[tuple[int, int], Record] = {}
+        self.latest: dict[int, Record] = {}
         self.final: set[int] = set()
 
     def read(self, numbers: Iterable[int], rungs: int) -> None:
@@ -112,9 +113,15 @@ class Book:
         except (StorageError, TypeError, KeyError, AttributeError, ValueError):
             logger.warning("%s is damaged: trial %d is done again.", name, number)
             return
-        self.records[number, record.rung] = record
-        if name.endswith("result.json"):
-            self.final.add(number)
+        self._remember(record, final=name.endswith("result.json"))
+
+    def _remember(self, record: Record, *, final: bool) -> None:
+        self.records[record.number, record.rung] = record
+        before = self.latest.get(record.number)
+        if before is None or before.rung <= record.rung:
+            self.latest[record.number] = record
+        if final:
+            self.final.add(record.number)
 
     def find(self, number: int, rung: int) -> Record | None:
         """Return a trial's record at a rung; one that is complete holds for later rungs."""
@@ -126,8 +133,7 @@ class Book:
 
     def last(self, number: int) -> Record | None:
         """Return what is known of a trial by now."""
-        rungs = [rung for trial, rung in self.records if trial == number]
-        return self.records[number, max(rungs)] if rungs else None
+        return self.latest.get(number)
 
     def write(
         self, record: Record, state: Mapping[str, np.ndarray], *, final: bool
@@ -138,9 +144,7 @@ class Book:
             self.folder.write_arrays(state_file(number, rung), dict(state))
         name = "result" if final or record.complete else f"rung-{rung}"
         self.folder.write_json(f"trials/{number}/{name}.json", record.to_dict())
-        self.records[number, rung] = record
-        if name == "result":
-            self.final.add(number)
+        self._remember(record, final=name == "result")
         if rung:
             self.folder.remove(state_file(number, rung - 1))
 
@@ -150,8 +154,7 @@ class Book:
             values = {**record.to_dict(), "status": STOPPED}
             stopped = Record.from_dict(values)
             self.folder.write_json(f"trials/{record.number}/result.json", values)
-            self.records[record.number, record.rung] = stopped
-            self.final.add(record.number)
+            self._remember(stopped, final=True)
         if self.folder.exists(state_file(record.number, record.rung)):
             self.folder.remove(state_file(record.number, record.rung))
 
