@@ -104,6 +104,7 @@ def test_advice_comes_with_its_reason(capsys):
         (["--param", "head__epochs=1,2"], 2, "has no stage 'head'"),
         (["--space", "nowhere.toml"], 2, "--space nowhere.toml: there is no such file"),
         (["--engine", "spark"], 2, "(--engine)='spark' is not one of: loky, ray, dask."),
+        (["--nested", "3", "--max-minutes", "5"], 2, "nested=3 runs 4: leave one out"),
         (["--gpus", "1"], 2, "needs executor='ray'"),
         (["--jbos", "2"], 2, "Did you mean '--jobs'?"),
         (["--resume", "runs"], 2, "There is no run folder runs"),

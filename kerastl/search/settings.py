@@ -138,6 +138,11 @@ class SearchSettings:
                 f"min_epochs={self.min_epochs} is the first rung of mode='halving'; the "
                 f"mode is {self.mode!r}."
             )
+        if self.nested is not None and self.max_minutes is not None:
+            problems.append(
+                f"max_minutes={self.max_minutes:g} limits one search, but "
+                f"nested={self.nested} runs {self.nested + 1}: leave one out."
+            )
         if self.gpus and self.executor != "ray":
             problems.append(
                 f"gpus={self.gpus} per trial needs executor='ray'; on dask start one "
