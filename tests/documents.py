@@ -61,10 +61,15 @@ def patch_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make documents run offline in seconds while their text stays what users type.
 
     Bases that would be downloaded start from random weights at their smallest size, and
-    every stage is one epoch of two batches.
+    every stage is one epoch of two batches. Searches have two trials.
     """
+    from kerastl.finetuning import training
+
     monkeypatch.setattr(kerastl, "build_model", shrink(kerastl.build_model))
     monkeypatch.setattr(kerastl, "finetune", shorten(kerastl.finetune))
+    monkeypatch.setattr(training, "finetune", shorten(training.finetune))  # classifiers'
+    monkeypatch.setattr(kerastl, "random_search", hurry(kerastl.random_search))
+    monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "2")  # for the processes of trials
 
 
 def shrink(build_model: Callable) -> Callable:
@@ -82,6 +87,15 @@ def shorten(finetune: Callable) -> Callable:
     def run(model: object, data: object, **settings: object) -> object:
         short = {"epochs": 1, "max_steps": 2, "verbose": 0}
         return finetune(model, data, **{**settings, **short})
+
+    return run
+
+
+def hurry(search: Callable) -> Callable:
+    def run(data: object, space: object, *, base: str, **settings: object) -> object:
+        assert kerastl.get_base(base).pretrained.url is None, "this would be downloaded"
+        short = {"n_iter": 2, "epochs": 1, "verbose": 0}
+        return search(data, space, base=base, **{**settings, **short})
 
     return run
 

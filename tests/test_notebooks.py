@@ -78,9 +78,13 @@ def run_notebook(path, folder):
     return read(folder / "executed.ipynb"), folder
 
 
-def test_both_notebooks_are_there():
+def test_all_notebooks_are_there():
     names = [path.name for path in NOTEBOOKS]
-    assert names == ["01_quickstart.ipynb", "02_hybrid_finetuning.ipynb"]
+    assert names == [
+        "01_quickstart.ipynb",
+        "02_hybrid_finetuning.ipynb",
+        "03_search.ipynb",
+    ]
 
 
 @every_notebook
@@ -123,3 +127,12 @@ def test_the_resumed_run_equals_the_whole_one(execute):
     assert "the power is gone" in shown(notebook)
     compared = [c for c in code_cells(notebook) if "whole.model" in "".join(c["source"])]
     assert compared[0]["outputs"][-1]["data"]["text/plain"] == ["True"]
+
+
+def test_the_search_that_goes_on_runs_what_was_not_run(execute):
+    notebook, folder = execute(NOTEBOOKS[2])
+    assert "not run" in shown(notebook)
+    results = sorted((folder / "runs/grid/trials").glob("*/result.json"))
+    assert len(results) == 2
+    assert (folder / "runs/grid/best/model.keras").is_file()
+    assert "test accuracy" in shown(notebook)

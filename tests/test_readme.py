@@ -1,6 +1,7 @@
 """README.md and docs/*.md: every Python block runs, every command line is one."""
 
 import contextlib
+import dataclasses
 import io
 import re
 
@@ -21,9 +22,12 @@ import kerastl
 from kerastl.__main__ import main
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import COMMANDS, build_parser
+from kerastl.cli.search import read_job
 from kerastl.errors import KerastlError
+from kerastl.search.jobs import check_job, resolve_job
 
 README = ROOT / "README.md"
+SOME_FAILED = 4  # a search that ended, with failed trials
 WITH_PYTHON = [
     path for path in DOCUMENTS if find_blocks(path.read_text(encoding="utf-8"), "python")
 ]
@@ -62,16 +66,35 @@ def test_the_quick_start_is_six_lines():
 
 
 @every_document
-def test_every_kerastl_line_is_one_that_the_program_takes(path):
+def test_every_kerastl_line_is_one_that_the_program_takes(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    for block in find_blocks(text, "toml"):
+        (tmp_path / "space.toml").write_text(block.code, encoding="utf-8")
     parser = build_parser()
-    for block in find_blocks(path.read_text(encoding="utf-8"), "bash", "sh"):
+    for block in find_blocks(text, "bash", "sh"):
         for program, *arguments in block.commands:
             if program != "kerastl":
                 continue
             given, unknown = parser.parse_known_args(arguments)
             assert not unknown, arguments
-            if given.command == "finetune":
-                collect_options(given, {})  # raises where a value is not allowed
+            check_values(given)
+
+
+def check_values(given):
+    """Raise where a value is not allowed, or names a candidate that cannot run."""
+    if given.command == "finetune":
+        collect_options(given, {})
+    if given.command == "search" and given.resume is None:
+        job = without_weights(read_job(given))
+        check_job(resolve_job(job)[0])
+
+
+def without_weights(job):
+    """The job on random weights, so that none are asked for over the network."""
+    base = "resnet50" if job.options.base == "auto" else job.options.base
+    options = dataclasses.replace(job.options, base=base, weights=None)
+    return dataclasses.replace(job, options=options)
 
 
 def test_the_check_of_command_lines_would_notice():
@@ -79,7 +102,10 @@ def test_the_check_of_command_lines_would_notice():
     assert unknown == ["--dta", "photos/"]
     given, _ = build_parser().parse_known_args(["finetune", "--schedule", "hybird"])
     with pytest.raises(KerastlError, match="hybird"):
-        collect_options(given, {})
+        check_values(given)
+    given, _ = build_parser().parse_known_args(["search", "--param", "bach_size=16"])
+    with pytest.raises(KerastlError, match="bach_size"):
+        check_values(given)
 
 
 @every_document
@@ -143,7 +169,7 @@ def test_the_exit_codes_are_those_of_the_errors():
     rows = read_table(read_section(README, "Exit codes"))
     codes = {int(code) for row in rows for code in row[0].split(",")}
     raised = {kind.exit_code for kind in all_subclasses(KerastlError) - {KerastlError}}
-    assert codes == raised | {0, 130, 143}
+    assert codes == raised | {0, SOME_FAILED, 130, 143}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,19 +13,27 @@ from documents import (
     ROOT,
     find_blocks,
     read_section,
+    shorten,
     write_cifar10,
     write_images,
     write_masks,
     write_photos,
 )
+from scipy.stats import uniform
+from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 import kerastl
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import build_parser
+from kerastl.cli.search import read_job
 from kerastl.data.augmentation import Augmentation
+from kerastl.finetuning import training
 from kerastl.finetuning.planning import load_data, read_schedule
 from kerastl.models import get_info, layer_table
 from kerastl.schedules import plan_freeze
+from kerastl.search.candidates import apply_parameters
+from kerastl.search.guidance import advise
+from kerastl.search.jobs import plan_search, run_search
 
 RECIPES = ROOT / "docs" / "recipes.md"
 SIDE = 32  # the smallest that VGG16 and ResNet50 take
@@ -98,7 +107,7 @@ def trained_names(model):
 def test_every_recipe_is_there_as_in_the_notes_and_on_real_images():
     text = RECIPES.read_text(encoding="utf-8")
     found = re.findall(r"^## (R\d+):", text, re.MULTILINE)
-    assert found == ["R1", "R6", "R7", "R8", "R9", "R13", "R14", "R16"]
+    assert found == ["R1", *(f"R{n}" for n in (3, 4, 5, 6, 7, 8, 9, 13, 14, 16))]
     for recipe in found:
         blocks = find_blocks(read_section(RECIPES, f"{recipe}:"), "bash", "python")
         assert len(blocks) >= 2, recipe
@@ -125,6 +134,85 @@ def test_r1_a_second_softmax_cannot_be_sure():
     largest = float(keras.ops.max(keras.activations.softmax(sure)))
     assert largest == pytest.approx(math.e / (math.e + 9), abs=1e-6)
     assert round(largest, 2) == 0.23
+
+
+def read_searches(recipe):
+    """The job of each `kerastl search` line of a recipe, on random weights."""
+    blocks = find_blocks(read_section(RECIPES, f"{recipe}:"), "bash")
+    lines = [line[1:] for block in blocks for line in block.commands]
+    jobs = [read_job(build_parser().parse_args(line)) for line in lines]
+    return [_change_options(job, weights=None) for job in jobs]
+
+
+def _change_options(job, **changes):
+    return dataclasses.replace(job, options=dataclasses.replace(job.options, **changes))
+
+
+def plan(job):
+    return plan_search(job, load_data(job.options))
+
+
+@pytest.mark.parametrize("recipe", ["R3", "R4"])
+def test_r3_and_r4_search_the_model_and_data_of_the_notes(recipe):
+    job = read_searches(recipe)[0]
+    data = load_data(job.options)
+    assert [len(split) for split in data.splits.values()] == [639, 160, 201]
+    for params in plan_search(job, data).candidates:
+        options = apply_parameters(job.options, params)
+        assert (options.base, options.image_size, options.hidden) == (
+            "resnet50", (32, 32), (1024,),
+        )  # fmt: skip
+        expected = ("head", 10, params["learning_rate"], "adam", params["batch_size"])
+        assert settings_of(options) == [expected]
+
+
+def test_r3_is_the_grid_of_the_notes():
+    space = {"learning_rate": [0.001, 0.01, 0.1], "batch_size": [16, 32, 64]}
+    for job in read_searches("R3")[:1]:
+        assert list(plan(job).candidates) == list(ParameterGrid(space))
+
+
+def test_r3_the_best_of_nine_guesses_is_above_chance():
+    scores = np.random.default_rng(0).binomial(200, 0.1, (10_000, 9)).max(axis=1) / 200
+    assert round(scores.mean(), 2) == 0.13
+
+
+def test_r4_draws_what_the_notes_draw():
+    space = {"learning_rate": uniform(0.001, 0.1), "batch_size": [16, 32, 64]}
+    expected = list(ParameterSampler(space, 5, random_state=42))
+    assert list(plan(read_searches("R4")[0]).candidates) == expected
+    assert uniform(0.001, 0.1).sf(0.01) == pytest.approx(0.91)
+
+
+@pytest.mark.parametrize("base", ["tiny", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_r4_runs_to_its_one_test_score(base, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "1")  # for the processes of trials
+    monkeypatch.setattr(training, "finetune", shorten(training.finetune))
+    job = _change_options(read_searches("R4")[0], base=base, epochs=1)
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, n_iter=2))
+    result = run_search(job, out=tmp_path / "out", verbose=0)
+    assert result.leaderboard()["status"].tolist() == ["done", "done"]
+    assert result.summary["best"]["selected_on"] == "validation (hold-out)"
+    assert result.test["n"] == 201
+    assert "it is optimistic" in repr(result)
+
+
+def test_r5_the_trials_and_batch_sizes_are_those_of_the_notes(tmp_path):
+    planned = plan(read_searches("R5")[0])
+    assert planned.count == 5
+    assert planned.space.parameters["batch_size"] == (16, 32)
+    assert "799 images: 5 to 10 trials and batches of 16 or 32, because" in planned.notes[0]
+    trials = [advise(n).n_iter_range for n in (1000, 10_001, 100_001)]
+    assert trials == [(5, 10), (20, 50), (50, 100)]
+    assert advise(100_001).batch_sizes == (32, 64)
+    assert advise(1_000_001).batch_sizes[:2] == (64, 128)
+
+
+@pytest.mark.parametrize("recipe", ["R3", "R4", "R5"])
+def test_the_searches_of_real_images_can_be_planned(recipe, tmp_path):
+    write_photos(tmp_path / "photos")
+    real = [job for job in read_searches(recipe) if Path(job.options.data).name == "photos"]
+    assert [plan(job).count for job in real] == [9 if recipe == "R3" else 5]
 
 
 def test_r6_the_summary_shows_the_layers_of_vgg16():

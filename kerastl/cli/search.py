@@ -23,6 +23,8 @@ _EXAMPLES = (
     "kerastl search --data photos/ --base resnet50,vgg16 --n-iter 20 --jobs 2",
     "kerastl search --param 'learning_rate=loguniform(1e-5,1e-2)' --param batch_size=16,32",
     "kerastl search --mode grid --space space.toml --dry-run",
+    "kerastl search --mode halving --n-iter 27 --data photos/",
+    "kerastl search --data photos/ --jobs 8 --engine ray --address auto --gpus 1",
     "kerastl search --resume runs/search-1",
 )
 _SOME_FAILED = 4

@@ -97,6 +97,18 @@ def grid_search(
         ResumeRefusedError: Data or settings differ from those of the search in `out`.
         FolderInUseError: Another search writes to `out`.
         NothingSucceededError: All trials failed.
+
+    Example:
+
+    >>> import tempfile
+    >>> space = {"batch_size": [64, 128]}
+    >>> small = {"base": "tiny", "weights": None, "epochs": 1, "refit": "none"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = grid_search(
+    ...         "digits", space, out=f"{folder}/search", verbose=0, **small
+    ...     )
+    >>> found.leaderboard()["status"].tolist()
+    ['done', 'done']
     """
     settings: dict[str, Any] = {"mode": "grid"}
     return _search(data, space, settings, options, seed, out, resume, verbose)
@@ -133,6 +145,19 @@ def random_search(
 
     Raises:
         KerastlError: As in `grid_search`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from scipy.stats import loguniform
+    >>> space = {"learning_rate": loguniform(1e-3, 1e-1), "batch_size": [64, 128]}
+    >>> small = {"base": "tiny", "weights": None, "epochs": 1, "refit": "none"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = random_search(
+    ...         "digits", space, n_iter=2, out=f"{folder}/search", verbose=0, **small
+    ...     )
+    >>> sorted(found.best_params_)
+    ['batch_size', 'learning_rate']
     """
     settings = {"mode": "random", "n_iter": n_iter, "random_state": random_state}
     return _search(data, space, settings, options, seed, out, resume, verbose)
