@@ -121,6 +121,24 @@ def test_thirty_steps_end_where_keras_ends(name, dtype):
     assert int(fused.optimizer.iterations) == STEPS
 
 
+@pytest.mark.parametrize("epsilon", [1e-7, 0.1])
+@pytest.mark.parametrize("kind", ["Adam", "RMSprop"])
+def test_updates_in_float32_do_not_carry_the_rounding_of_the_kernels(kind, epsilon):
+    decay = {"Adam": {"beta_2": 0.999}, "RMSprop": {"rho": 0.999}}[kind]
+    gradient = tf.constant(np.random.default_rng(0).normal(size=20), "float32")
+    ends = []
+    for apply in (apply_fused, lambda optimizer, *pairs: optimizer.apply(*pairs)):
+        weight = keras.Variable(np.zeros(20), dtype="float32")  # ends as its updates' sum
+        optimizer = getattr(keras.optimizers, kind)(0.01, epsilon=epsilon, **decay)
+        optimizer.build([weight])
+        step = tf.function(partial(apply, optimizer, [gradient], [weight]))
+        for _ in range(5):
+            step()
+        ends.append(weight)
+    assert measure_rounding(optimizer, "float32") > 1e-5
+    assert measure_gap(*ends) < 1e-6
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_two_ways_take_turns(name):
     mixed = Training(OPTIMIZERS[name], "float64")
