@@ -116,7 +116,7 @@ def test_examples_of_the_help_are_valid(capsys, command):
 def test_examples_of_the_program_are_valid(capsys):
     text = read_help(capsys)
     examples = re.findall(r"^  (kerastl .*?)(?:   .*)?$", text, flags=re.M)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         assert build_parser().parse_known_args(shlex.split(example)[1:])[1] == []
 

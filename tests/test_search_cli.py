@@ -36,6 +36,7 @@ def test_a_search_prints_trials_as_they_end_and_a_table_at_last(capsys):
         "trial 1 (1/3)", "trial 2 (2/3)", "trial 3 (3/3)",
     ]  # fmt: skip
     assert all("best 0." in line for line in lines)
+    assert [line.split("  ")[1].split(" of ")[1] for line in lines] == ["1", "2", "3"]
     assert "rank" in printed.out
     assert "selected" in printed.out
     assert "runs/search-1/report.html" in printed.err
@@ -120,6 +121,12 @@ def test_mistakes_end_in_a_sentence_and_a_code(capsys, flags, code, said):
     assert list(Path().glob("runs/*")) == []
 
 
+def test_batch_sizes_are_named_once(capsys):
+    flags = [*FLAGS, "--batch-size", "auto", "--param", "batch_size=8,16", "--dry-run"]
+    assert run_program(flags) == 2
+    assert "batch_size='auto' searches the sizes" in capsys.readouterr().err
+
+
 def test_failed_trials_end_in_4_and_only_failed_ones_in_8(capsys):
     some = [*FLAGS, "--mode", "grid", "--param", "momentum=0.5,0.9"]
     assert run_program(some) == 4
@@ -159,6 +166,10 @@ def test_the_module_runs_as_the_command_does():
     assert "trials    5, mode random" in ran.stdout
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="started in the background, where Ctrl-C is ignored and children inherit that",
+)
 def test_an_interrupted_search_says_how_to_go_on(tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "kerastl", *FLAGS, "--out", str(out)]

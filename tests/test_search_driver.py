@@ -156,6 +156,11 @@ def test_trials_that_do_not_start_in_time_are_run_on_resume(tmp_path, monkeypatc
     assert whole.summary["trials"]["not_run"] == 0
 
 
+def test_however_short_the_time_one_trial_runs(tmp_path):
+    result = run_fake(tmp_path / "out", make_job(max_minutes=0.001))
+    assert result.summary["trials"]["done"] >= 1
+
+
 # Halving
 
 

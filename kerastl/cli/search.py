@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 _EXAMPLES = (
     "kerastl search --mode random --n-iter 5",
     "kerastl search --data photos/ --base resnet50,vgg16 --n-iter 20 --jobs 2",
-    "kerastl search --param 'learning_rate=loguniform(1e-5,1e-2)' --param batch_size=16,32",
-    "kerastl search --mode grid --space space.toml --dry-run",
+    "kerastl search --param 'learning_rate=loguniform(1e-5,1e-2)' --n-iter 10",
+    "kerastl search --param batch_size=16,32 --param schedule=hybrid,gradual",
+    "kerastl search --mode grid --space tutorial --base vgg16 --dry-run",
     "kerastl search --mode halving --n-iter 27 --data photos/",
     "kerastl search --data photos/ --jobs 8 --engine ray --address auto --gpus 1",
     "kerastl search --resume runs/search-1",
 )
 _SOME_FAILED = 4
+# flags of `finetune` that mean something more here
+_OWN_HELP = {
+    "--base": "see `kerastl bases`; several, as resnet50,vgg16, are searched",
+    "--batch-size": "images per step; auto: search those that suit the images",
+    "--out": "new folder; default: runs/search-1, -2, ...",
+}
 _FLAGS = {"executor": "engine"}  # a flag that is called otherwise than its setting
 
 
@@ -57,6 +64,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--space", metavar="FILE", help="parameters as TOML; or tutorial, the classic one"
     )
     add_options(parser, GROUPS)
+    for flag, help in _OWN_HELP.items():
+        parser._option_string_actions[flag].help = help
     work = parser.add_argument_group("work: what to do beside searching")
     work.add_argument("--resume", metavar="RUN", help="go on with a search")
     work.add_argument("--config", metavar="FILE", help="options as TOML; flags rule")

@@ -52,7 +52,7 @@ class Driver:
             raise ValueError("A search is given data without a test split.")
         self.plan, self.data, self.book = plan, data, book
         self.settings, self.watch = settings, watch
-        self.images = _SharedImages(data)
+        self.images, self.started = _SharedImages(data), False
         self.fits = plan_fits(plan, data)
         minutes = settings.max_minutes
         self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -64,7 +64,7 @@ class Driver:
         if not works:
             return
         with self.images, self._open_executor() as executor:
-            while works and not self._is_late():
+            while works and not (self.started and self._is_late()):
                 self._run_round(works, executor)
                 self._stop_trials()
                 works = next_round(self.plan, self.book)
@@ -116,8 +116,9 @@ class Driver:
 
     def _requests(self, works: Sequence[Work]) -> Iterator[Request]:
         for work in works:
-            if self._is_late():
+            if self.started and self._is_late():  # one trial runs however short the time
                 return
+            self.started = True
             yield self._describe(work)
 
     def _describe(self, work: Work) -> Request:

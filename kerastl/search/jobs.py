@@ -125,8 +125,13 @@ def settle_space(job: SearchJob, data: Data) -> Space:
     """Return the space to search: the one asked for, or this package's own."""
     images = len(data.train) + len(data.validation or ())
     space = job.space or default_space(job.settings.mode, images)
-    if not job.auto_batch_size or "batch_size" in space.parameters:
+    if not job.auto_batch_size:
         return space
+    if job.space is not None and "batch_size" in space.parameters:
+        raise UsageError(
+            "batch_size='auto' searches the sizes that suit the number of images, and the "
+            "space names its own: leave one of them out."
+        )
     sizes = advise(images).batch_sizes
     return Space({**space.parameters, "batch_size": tuple(sizes)})
 

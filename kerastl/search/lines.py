@@ -4,7 +4,7 @@ import sys
 import time
 
 from kerastl.finetuning.describing import format_seconds
-from kerastl.search.leaderboards import find_best
+from kerastl.search.leaderboards import find_best, rank_records
 from kerastl.search.plans import Plan
 from kerastl.search.records import FAILED, Book, Record
 
@@ -45,7 +45,15 @@ class Lines:
             score = f"val_accuracy {record.score:.4f}"
         seconds = format_seconds(record.work.get("seconds", 0))
         head = f"trial {record.number}{rung} ({done}/{self.total})"
-        return [head, score, params, seconds, self._left(done)]
+        return [head, self._rank(record), score, params, seconds, self._left(done)]
+
+    def _rank(self, record: Record) -> str:
+        """Say where a trial stands among those finished by now: the leaderboard grows."""
+        if record.status == FAILED:
+            return ""
+        finished = list(self.book.latest.values())
+        rank = rank_records(finished)[finished.index(record)]
+        return f"rank {rank} of {len(finished)}"
 
     def _left(self, done: int) -> str:
         spent = time.monotonic() - self.began

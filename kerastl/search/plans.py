@@ -178,6 +178,11 @@ def _settle(
         changes["random_state"] = options.seed
     if settings.threads is None:
         changes["threads"] = max(1, count_cores() // settings.jobs)
+        if settings.address is not None:
+            notes.append(
+                f"Each trial takes {changes['threads']} threads, from the cores of this "
+                "machine: give threads=N (--threads N) for those of the cluster's."
+            )
     return replace(settings, **changes), notes
 
 

@@ -55,6 +55,7 @@ def refit_winner(
     state = _find_state(path, wanted)
     if state == "other":
         folder.remove_folder(BEST)
+    start_tensorflow()
     if state == "finished":
         from kerastl.finetuning import load_run
 
@@ -126,7 +127,6 @@ def _image_size(options: Options, data: Data) -> tuple[int, int]:
 def _train(
     options: Options, data: Data, path: Path, *, resume: bool, verbose: str | int
 ) -> "Run":
-    start_tensorflow()
     from kerastl.finetuning import finetune
     from kerastl.models import build_model
 

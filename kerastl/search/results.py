@@ -53,8 +53,8 @@ class SearchResult:
 
         Returns:
             DataFrame with rank, trial, score (validation accuracy), low and high (95 %
-            interval), std over fits, one column per parameter, epochs_run, fit_seconds, status,
-            reason and peak_memory_mb. Failed trials stand at the end with their reason.
+            interval), std over fits, one column per parameter, epochs_run, fit_seconds,
+            status, reason and peak_memory_mb. Failed trials stand at the end.
         """
         return tabulate(self.plan, self.book)
 
