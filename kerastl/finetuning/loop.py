@@ -13,6 +13,7 @@ from kerastl.data.statistics import ChannelStatistics
 from kerastl.errors import NothingSucceededError
 from kerastl.finetuning.checkpoints import EpochArrays, Keeper, Progress
 from kerastl.finetuning.compiling import freeze_layers, prepare_training
+from kerastl.finetuning.fast import FastEngine
 from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.probing import ProbeEngine
 from kerastl.finetuning.selecting import find_best, score_row, should_stop
@@ -22,7 +23,7 @@ from kerastl.models import get_info, layer_table, set_normalization
 from kerastl.seeds import derive_seed
 from kerastl.stages import LayerInfo, Schedule, Stage
 
-ENGINES = {"plain": PlainEngine}
+ENGINES = {"auto": FastEngine, "plain": PlainEngine}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+"""Where a model can be split for a stage: what training cannot change, and the rest."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import keras
+
+RANDOM_STATE = "seed_generator_state"  # variables of Dropout and other random layers
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A model in two: a frozen prefix and the tail that a stage trains.
+
+    The two share layers and weights with the model. `boundary` are the tensors between
+    them; `prefix` is None where nothing is frozen that is worth keeping.
+    """
+
+    model: keras.Model
+    boundary: tuple[keras.KerasTensor, ...]
+    prefix: keras.Model | None
+    tail: keras.Model
+
+    @property
+    def values_per_image(self) -> int:
+        """How many numbers the boundary has for one image."""
+        return sum(_count_values(tensor) for tensor in self.boundary)
+
+
+def split_model(model: keras.Model) -> Split:
+    """Split a model after the last tensors that no step of training changes.
+
+    A layer belongs to the prefix when neither it nor anything it depends on trains, is
+    random in training, or updates statistics. BatchNorm that is frozen runs in inference
+    mode and belongs to it; Dropout never does. The boundary may be several tensors: inside
+    a residual block it is the branch and the shortcut.
+
+    Args:
+        model: A functional model of one input, its `trainable` flags set as the stage's.
+
+    Returns:
+        Split; its tail is the model itself where there is nothing to split off.
+    """
+    boundary = find_boundary(model)
+    if all(tensor is model.inputs[0] for tensor in boundary):
+        return whole_model(model)
+    inputs = boundary[0] if len(boundary) == 1 else list(boundary)
+    prefix = keras.Model(model.inputs[0], inputs, name=f"{model.name}_prefix")
+    tail = keras.Model(inputs, model.outputs[0], name=f"{model.name}_tail")
+    return Split(model, boundary, prefix, tail)
+
+
+def whole_model(model: keras.Model) -> Split:
+    """Return the split that splits nothing off."""
+    return Split(model, (model.inputs[0],), None, model)
+
+
+def find_boundary(model: keras.Model) -> tuple[keras.KerasTensor, ...]:
+    """Return the tensors through which frozen layers reach those that are not.
+
+    Raises:
+        ValueError: Nothing trains.
+    """
+    fixed = {id(model.inputs[0])}
+    boundary: dict[int, keras.KerasTensor] = {}
+    for operation, inputs, outputs in _walk(model):
+        if not changes(operation) and all(id(tensor) in fixed for tensor in inputs):
+            fixed |= {id(tensor) for tensor in outputs}
+        else:
+            boundary |= {id(t): t for t in inputs if id(t) in fixed}
+    if not boundary:
+        raise ValueError("No layer of the model trains, so there is nothing to split.")
+    return tuple(boundary.values())
+
+
+def changes(operation: keras.Operation) -> bool:
+    """Whether an operation gives another result from step to step for the same input.
+
+    A layer trains, or draws random numbers, or moves its statistics; a frozen layer does
+    neither of the first and third.
+    """
+    if not isinstance(operation, keras.Layer):
+        return False
+    if operation.trainable and operation.weights:
+        return True
+    return any(variable.name == RANDOM_STATE for variable in operation.variables)
+
+
+def _walk(
+    model: keras.Model,
+) -> Iterator[tuple[keras.Operation, Sequence, Sequence]]:
+    """Yield each call of an operation with its tensors, after what it depends on."""
+    # Not public, but the only record of which call of a layer belongs to this model.
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if not node.is_input:
+                yield node.operation, node.input_tensors, node.outputs
+
+
+def _count_values(tensor: keras.KerasTensor) -> int:
+    count = 1
+    for side in tensor.shape[1:]:
+        count *= side
+    return count

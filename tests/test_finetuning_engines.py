@@ -1,0 +1,183 @@
+"""The fast engine trains to the weights of the plain one, and does less for it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from engines import CASES, compare, make_data, train
+
+import kerastl
+from kerastl.finetuning import fast
+from kerastl.finetuning.cuts import find_boundary, split_model
+from kerastl.models import predict_probabilities
+
+ROOT = Path(__file__).parents[1]
+
+
+def compare_in_float64(base: str, *cases: str) -> dict:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "tests/engines.py"), base, *cases],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return json.loads(ran.stdout)
+
+
+def check_float64(found: dict) -> None:
+    assert {
+        case: values for case, values in found.items() if values["weights"] > 1e-10
+    } == {}
+    assert {
+        case: values for case, values in found.items() if values["history"] > 1e-10
+    } == {}
+    assert all(values["kept"] for values in found.values())
+
+
+def test_in_float64_the_weights_are_the_same():
+    found = compare_in_float64("tiny")
+    assert set(found) == set(CASES)
+    check_float64(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["vgg16", "resnet50", "mobilenetv2", "efficientnetb0"])
+def test_in_float64_the_weights_of_large_bases_are_the_same(base):
+    check_float64(compare_in_float64(base, "hybrid", "class weights and adamw"))
+
+
+@pytest.mark.parametrize("case", ["hybrid", "dropout and sgd", "augmentation, cosine"])
+def test_in_float32_history_and_classes_are_the_same(case):
+    plain, auto = train("plain", "tiny", case), train("auto", "tiny", case)
+    found = compare(plain, auto)
+    assert found["history"] < 1e-3
+    pixels = plain.data.train.pixels(32)
+    first, second = (predict_probabilities(run.model, pixels) for run in (plain, auto))
+    assert (first.argmax(axis=1) == second.argmax(axis=1)).all()
+
+
+# What is not done twice
+
+
+def test_a_frozen_base_runs_once_and_a_step_is_traced_once(monkeypatch):
+    extracted, steps = [], []
+    extract, build_step = fast.extract, fast.build_step
+
+    def count_extraction(split, arrays):
+        extracted.append(len(arrays))
+        return extract(split, arrays)
+
+    def count_traces(split, specs):
+        steps.append(build_step(split, specs))
+        return steps[-1]
+
+    monkeypatch.setattr(fast, "extract", count_extraction)
+    monkeypatch.setattr(fast, "build_step", count_traces)
+    run = train("auto", "tiny", "hybrid", epochs=4, batch_size=16)
+    sizes = [len(run.data.train), len(run.data.validation)]
+    assert extracted == sizes * 2  # once per stage, not per epoch
+    # though the last batch is smaller
+    assert [step.experimental_get_tracing_count() for step in steps] == [1, 1]
+
+
+def freeze(model: keras.Model, trained: set[str]) -> None:
+    model.trainable = True
+    for layer in model.layers:
+        layer.trainable = layer.name in trained
+
+
+@pytest.mark.parametrize(
+    ("trained", "boundary"),
+    [
+        ({"predictions"}, ["pooling"]),
+        # inside a residual block: branch and shortcut
+        ({"block2_2_conv"}, ["block2_0_relu", "block2_1_relu"]),
+        ({"stem_conv"}, ["preprocessing"]),
+    ],
+)
+def test_the_boundary_is_what_no_training_changes(trained, boundary):
+    model = kerastl.build_model("tiny", num_classes=3, weights=None)
+    names = {layer.name for layer in model.layers}
+    assert trained < names
+    freeze(model, trained | {"predictions"})
+    found = [tensor._keras_history[0].name for tensor in find_boundary(model)]
+    assert sorted(found) == boundary
+    split = split_model(model)
+    pixels = make_data().train.pixels(32)[:5].astype("float32")
+    np.testing.assert_array_equal(
+        split.tail(split.prefix(pixels, training=False), training=False),
+        model(pixels, training=False),
+    )
+
+
+def test_random_layers_are_never_cached():
+    model = kerastl.build_model(
+        "efficientnetb0", num_classes=3, weights=None, image_size=32
+    )
+    freeze(model, {"predictions"})
+    prefix = split_model(model).prefix
+    assert not any("dropout" in type(layer).__name__.lower() for layer in prefix.layers)
+    assert prefix.count_params() < model.count_params() / 2  # stochastic depth comes early
+
+
+def test_activations_that_do_not_fit_are_not_kept(monkeypatch):
+    monkeypatch.setattr(fast, "free_memory", lambda: 1000)
+    monkeypatch.setattr(fast, "extract", lambda *a: pytest.fail("nothing is extracted"))
+    train("auto", "tiny", "hybrid", epochs=1)
+
+
+# Keras' own loop stays
+
+
+class Looker(keras.callbacks.Callback):
+    def __init__(self, data):
+        super().__init__()
+        self.data, self.logs, self.evaluated = data, [], []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(sorted(logs))
+        pixels = self.data.validation.pixels(32).astype("float32")
+        self.evaluated.append(
+            self.model.evaluate(pixels, self.data.validation.labels, verbose=0)[1]
+        )
+
+
+def test_callbacks_see_the_whole_model_and_may_evaluate_it():
+    data = make_data()
+    looker = Looker(data)
+    model = kerastl.build_model("tiny", num_classes=3, weights=None)
+    run = kerastl.finetune(
+        model,
+        data,
+        schedule="hybrid",
+        epochs=2,
+        callbacks=[looker],
+        engine="auto",
+        verbose=0,
+    )
+    assert looker.logs == [["accuracy", "loss", "val_accuracy", "val_loss"]] * 4
+    assert looker.evaluated == pytest.approx(list(run.history["val_accuracy"]))
+    assert model.train_function is None  # whoever trains next gets Keras' own
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    whole = train("auto", "tiny", "dropout and sgd", epochs=3, out=tmp_path / "whole")
+    settings = {"epochs": 3, "out": tmp_path / "cut"}
+    with pytest.raises(KeyboardInterrupt):
+        train("auto", "tiny", "dropout and sgd", callbacks=[Interrupt()], **settings)
+    again = train("auto", "tiny", "dropout and sgd", resume=True, **settings)
+    for first, second in zip(
+        whole.model.get_weights(), again.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
