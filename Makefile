@@ -61,7 +61,16 @@ notebooks: $(READY) ## execute the notebooks
 	  $(BIN)/jupyter execute "$$book" || exit 1; \
 	done
 
-bench: $(READY) ## run the benchmarks; each prints what it measures and asserts its target
+# what the benchmarks compare with
+$(VENV)/.bench: $(READY)
+	@if command -v uv >/dev/null 2>&1; then \
+	  set -x; uv pip install --quiet --python $(BIN)/python --group bench; \
+	else \
+	  set -x; $(BIN)/python -m pip install --quiet --group bench; \
+	fi
+	@touch $@
+
+bench: $(VENV)/.bench ## run the benchmarks; each prints what it measures and asserts its target
 	@for module in benchmarks/[a-z]*.py; do \
 	  name=$$(basename $$module .py); \
 	  grep -q '__main__' $$module || continue; \
