@@ -109,6 +109,9 @@ def test_the_boundary_is_what_no_training_changes(trained, boundary):
     found = [tensor._keras_history[0].name for tensor in find_boundary(model)]
     assert sorted(found) == boundary
     split = split_model(model)
+    if boundary == ["preprocessing"]:  # not worth keeping
+        assert split.prefix is None
+        return
     pixels = make_data().train.pixels(32)[:5].astype("float32")
     np.testing.assert_array_equal(
         split.tail(split.prefix(pixels, training=False), training=False),

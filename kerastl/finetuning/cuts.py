@@ -39,10 +39,11 @@ def split_model(model: keras.Model) -> Split:
         model: A functional model of one input, its `trainable` flags set as the stage's.
 
     Returns:
-        Split; its tail is the model itself where there is nothing to split off.
+        Split; its tail is the model itself where nothing but preprocessing is frozen.
     """
     boundary = find_boundary(model)
-    if all(tensor is model.inputs[0] for tensor in boundary):
+    pixels = model.inputs[0].shape[1:]
+    if any(tensor.shape[1:] == pixels for tensor in boundary):  # preprocessing alone
         return whole_model(model)
     inputs = boundary[0] if len(boundary) == 1 else list(boundary)
     prefix = keras.Model(model.inputs[0], inputs, name=f"{model.name}_prefix")
