@@ -254,10 +254,12 @@ def test_what_a_child_started_ends_with_it(warm, tmp_path):
 
 
 def test_an_idle_child_that_was_killed_is_replaced(warm):
-    first = warm("square").message["pid"]
-    os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not is_alive(first))
-    assert warm("square").status == "done"
+    for _ in range(5):  # asked at once, it may be anywhere between alive and buried
+        first = warm("square").message["pid"]
+        os.kill(first, signal.SIGKILL)
+        second = warm("square")
+        assert second.status == "done"
+        assert second.message["pid"] != first
 
 
 def test_prints_do_no_harm(warm, capfd):

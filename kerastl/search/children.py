@@ -58,7 +58,7 @@ class Child:
     """One `kerastl.search.worker` process."""
 
     def __init__(self, birth: Birth):
-        self.birth, self.served = birth, 0
+        self.birth, self.served, self.begun = birth, 0, False
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-u", "-c", BOOT, _find_root()],
             stdin=subprocess.PIPE,
@@ -83,8 +83,11 @@ class Child:
     def ask(self, order: Mapping[str, Any], request: Request, watch: "_Watch") -> Reply:
         """Send a request and wait for its reply, or for the process's end."""
         watch.start()
+        self.begun = False
         try:
             self._send(order, request.arrays)
+            read_frame(self.process.stdout)
+            self.begun = True
             answer, arrays = read_frame(self.process.stdout)
         except EOFError:
             return self._explain(request, watch)
@@ -186,17 +189,23 @@ def ask_child(
     Returns:
         What came of it, the child's death included.
     """
-    child = _take(birth)
-    try:
-        watch = _Watch(child, seconds)
-        reply = child.ask(order, request, watch)
-    except BaseException:
-        child.kill()
-        _drop(child)
-        raise
-    keep = reply.status == "done" and not watch.late and child.served < RECYCLED_AFTER
-    _put_back(child) if keep else _drop(child)
-    return reply
+    while True:
+        child = _take(birth)
+        try:
+            watch = _Watch(child, seconds)
+            reply = child.ask(order, request, watch)
+        except BaseException:
+            _drop(child)
+            raise
+        keep = reply.status == "done" and not watch.late and child.served < RECYCLED_AFTER
+        _put_back(child) if keep else _drop(child)
+        if not _ended_idle(child, reply):
+            return reply
+
+
+def _ended_idle(child: Child, reply: Reply) -> bool:
+    """Tell whether a warm child was gone before it began: its end is not the request's."""
+    return reply.status == "killed" and child.served > 0 and not child.begun
 
 
 def close_children(token: str | None = None) -> None:
@@ -222,9 +231,6 @@ def _take(birth: Birth) -> Child:
             raise RuntimeError("The executor of this request was closed.")
         children = _idle.get(birth, [])
         child = children.pop() if children else Child(birth)
-        if child.process.poll() is not None:  # killed while it had nothing to do
-            child.bury()
-            child = Child(birth)
         _busy.add(child)
         return child
 

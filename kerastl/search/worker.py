@@ -40,6 +40,7 @@ def main() -> None:
         _start(_watch, hello["driver"])
     while True:
         order, arrays = inbox.get()
+        _answer(target, {"status": "begun"}, {})
         _answer(target, *_perform(order, arrays))
 
 
