@@ -37,7 +37,7 @@ class Job:
     statistics: ChannelStatistics | None
     seed: int
     keeper: Keeper
-    engine: str = "plain"
+    engine: str = "auto"
     max_steps: int | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     watch: Sequence["Watcher"] = ()

@@ -61,7 +61,7 @@ def finetune(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
-    engine: str = "plain",
+    engine: str = "auto",
     max_steps: int | None = None,
     evaluate: bool = False,
     **options: Unpack[StageOptions],
@@ -84,7 +84,8 @@ def finetune(
         resume: Go on with the run in `out`, from its last finished epoch.
         callbacks: Passed on to `fit` in every stage.
         verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" by where stderr goes.
-        engine: "plain": Keras' compile and fit.
+        engine: "plain" is Keras' compile and fit, the reference; "auto" gives the same
+            weights without running frozen layers again in every epoch.
         max_steps: Batches per epoch at most, for trying things out.
         evaluate: Read the test split at the end and score it, as `run.evaluate()` does. Its
             files are decoded before training, as the others, so that an unreadable one is
