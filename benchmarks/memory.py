@@ -12,6 +12,7 @@ except ImportError:  # then only where there is a /proc
 
 MEGABYTE = 1 << 20
 PROC = Path("/proc")
+RESIDENT, OWN = "VmRSS:", "RssAnon:"
 GONE = (FileNotFoundError, ProcessLookupError)
 
 
@@ -19,6 +20,8 @@ class MemoryWatch(threading.Thread):
     """Samples the resident memory of a process tree, until `stop`.
 
     Pages that two processes of the tree share, such as those of a library, count twice.
+    `own_peak` counts only those that are no file's (Linux; else 0): pages of a mapped file
+    are resident while memory is free, and go when it is wanted.
 
     Args:
         process: Number of the tree's root.
@@ -30,12 +33,14 @@ class MemoryWatch(threading.Thread):
         self.process, self.every = process, every
         self.moments: list[float] = []
         self.sizes: list[int] = []
+        self.own_peak = 0
         self.over = threading.Event()
 
     def run(self) -> None:
         """Look until told to stop."""
         while not self.over.wait(self.every):
             size = tree_memory(self.process)
+            self.own_peak = max(self.own_peak, read_tree(self.process, OWN))
             self.moments.append(time.time())
             self.sizes.append(size)
 
@@ -56,7 +61,7 @@ class MemoryWatch(threading.Thread):
 
 def tree_memory(process: int) -> int:
     """Return the resident bytes of a process and of all that descend from it."""
-    return _ask_psutil(process) if psutil else _read_proc(process)
+    return _ask_psutil(process) if psutil else read_tree(process, RESIDENT)
 
 
 def _ask_psutil(process: int) -> int:
@@ -74,12 +79,13 @@ def _ask_psutil(process: int) -> int:
     return total
 
 
-def _read_proc(process: int) -> int:
+def read_tree(process: int, field: str) -> int:
+    """Return the sum of a field of `/proc/<n>/status` over a process tree, in bytes."""
     total, waiting = 0, [str(process)]
     while waiting:
         folder = PROC / waiting.pop()
         try:
-            total += _read_resident(folder)
+            total += _read_field(folder, field)
             for thread in (folder / "task").iterdir():
                 waiting += (thread / "children").read_text().split()
         except GONE:  # ended since it was listed
@@ -87,8 +93,8 @@ def _read_proc(process: int) -> int:
     return total
 
 
-def _read_resident(folder: Path) -> int:
+def _read_field(folder: Path, field: str) -> int:
     for line in (folder / "status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024
     return 0

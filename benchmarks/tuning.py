@@ -7,7 +7,10 @@ from typing import Any
 import keras
 import keras_tuner
 
-from benchmarks.peers import Arrays, Task, Trials, build_model, describe_trial, fit_model
+from benchmarks.rebuilding import build_model, fit_model
+from benchmarks.tasks import Arrays, Task, describe_trial
+
+Trials = list[dict[str, Any]]
 
 
 class Candidates(keras_tuner.HyperModel):
@@ -20,17 +23,20 @@ class Candidates(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Build and compile one candidate."""
-        hp.Choice("batch_size", list(self.task.batch_sizes))
-        return build_model(
-            self.task, hp.Choice("learning_rate", list(self.task.learning_rates))
-        )
+        candidate = {
+            "batch_size": hp.Choice("batch_size", list(self.task.batch_sizes)),
+            "learning_rate": hp.Choice("learning_rate", list(self.task.learning_rates)),
+            "trains": hp.Choice("trains", list(self.task.trains)),
+        }
+        self.candidate, self.model = candidate, build_model(self.task, candidate)
+        return self.model
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, **options: Any
     ) -> keras.callbacks.History:
         """Fit one candidate with its batch size and with KerasTuner's callbacks."""
-        size = hp.get("batch_size")
-        history, self.seconds = fit_model(model, self.task, self.images, size, **options)
+        fitted = fit_model(model, self.task, self.images, self.candidate, **options)
+        history, self.seconds = fitted
         return history
 
 
@@ -49,11 +55,12 @@ class TimedGridSearch(keras_tuner.GridSearch):
     def on_trial_end(self, trial: Any) -> None:
         """Note what is known of a finished trial."""
         super().on_trial_end(trial)
-        values = trial.hyperparameters.values
-        score = self.oracle.get_trial(trial.trial_id).score
-        seconds = self.hypermodel.seconds
-        row = describe_trial(values, score, self.began, time.time(), seconds)
+        score, known = self.oracle.get_trial(trial.trial_id).score, self._inner()
+        row = describe_trial(known.candidate, score, self.began, known.seconds, known.model)
         self.trials.append(row)
+
+    def _inner(self) -> Candidates:
+        return getattr(self.hypermodel, "_hypermodel", self.hypermodel)
 
 
 def tune(task: Task, images: Arrays, folder: Path) -> Trials:
