@@ -13,7 +13,7 @@ quote = '$(subst ','\'',$(1))'
 flags = $(foreach name,$(call given,$(1)),$(call flag,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all finetune search notebooks bench
+.PHONY: help setup check test test-all finetune search notebooks bench bench-quick
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -70,10 +70,8 @@ $(VENV)/.bench: $(READY)
 	fi
 	@touch $@
 
-bench: $(VENV)/.bench ## run the benchmarks; each prints what it measures and asserts its target
-	@for module in benchmarks/[a-z]*.py; do \
-	  name=$$(basename $$module .py); \
-	  grep -q '__main__' $$module || continue; \
-	  echo "== $$name"; \
-	  $(BIN)/python -m benchmarks.$$name || exit 1; \
-	done
+bench: $(VENV)/.bench ## run all benchmarks, hours long; each asserts its targets
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.bench ## run all benchmarks at small sizes, in minutes
+	$(BIN)/python -m benchmarks --quick $(ARGS)

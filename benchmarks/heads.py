@@ -40,7 +40,7 @@ class Settings:
         return Task(**size, hidden=0, learning_rates=rates, batch_sizes=(32,))
 
 
-QUICK = Settings(images=200, epochs=3, trials=3, base="mobilenet")
+QUICK = Settings(images=200, epochs=3, trials=3, base="vgg16")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -50,7 +50,7 @@ class Settings:
         return Task(**size, hidden=0, learning_rates=rates, batch_sizes=(32,))
 
 
-QUICK = Settings(trials=6, images=2000, large_images=80, base="mobilenet")
+QUICK = Settings(trials=6, images=2000, large_images=80, base="vgg16")
 
 
 def make_images(folder: Path, count: int, side: int) -> None:

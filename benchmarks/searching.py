@@ -71,9 +71,7 @@ class Settings:
         )
 
 
-QUICK = Settings(
-    images=100, epochs=2, base="mobilenet", hidden=64, batch_sizes=(32,), rates=2
-)
+QUICK = Settings(images=100, epochs=2, base="vgg16", hidden=64, batch_sizes=(32,), rates=2)
 
 
 def list_peers() -> list[str]:

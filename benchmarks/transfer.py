@@ -8,13 +8,28 @@ the test. Target: the shipped weights win for every seed, by 3 points of accurac
 average.
 """
 
-import argparse
-import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import Row, conclude
+from benchmarks.settings import read_run
+
 TARGET = 0.03
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the probe is solved on."""
+
+    data: str = "digits"
+    per_class: int = 20
+    seeds: int = 5
+
+
+QUICK = Settings(seeds=2)
 
 
 def choose(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
@@ -48,17 +63,21 @@ def probe(features: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> float
     return float(solver.score(features[~chosen], labels[~chosen]))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print accuracy per seed for both nets and check the target."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="digits")
-    parser.add_argument("--per-class", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
-    margins = compare(options.data, options.per_class, options.seeds)
-    assert min(margins) > 0, "random weights won for a seed"
-    assert np.mean(margins) >= TARGET, f"the margin is {np.mean(margins):.3f}"
+    run = read_run("transfer", __doc__, Settings(), QUICK, arguments)
+    settings = run.settings
+    margins = compare(settings.data, settings.per_class, settings.seeds)
+    rows = [
+        Row(
+            "margin of the shipped weights, mean",
+            float(np.mean(margins)),
+            "",
+            at_least=TARGET,
+        ),
+        Row("margin, smallest of all seeds", min(margins), "", at_least=0, always=True),
+    ]
+    conclude(run, rows, margins)
 
 
 def compare(data: str | Path, per_class: int, seeds: int) -> list[float]:
