@@ -194,7 +194,7 @@ def _map_file(folder: Path, shape: tuple[int, ...]) -> np.memmap:
     path = folder / "pixels.npy"
     try:
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype="uint8", shape=shape)
-        _reserve(path)
+        reserve_file(path)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise StorageError(f"{path} cannot be made: {error.strerror}.") from error
@@ -207,7 +207,8 @@ def _map_file(folder: Path, shape: tuple[int, ...]) -> np.memmap:
     return pixels
 
 
-def _reserve(path: Path) -> None:
+def reserve_file(path: Path) -> None:
+    """Take the disk's room for a whole file before it is mapped and written."""
     # Writing to a mapped hole of a full disk ends the process with SIGBUS.
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

@@ -18,6 +18,7 @@ from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import check_same_run, record_start
+from kerastl.finetuning.storing import ActivationStore
 from kerastl.finetuning.writing import write_results
 from kerastl.models import get_info, layer_table, set_class_names, set_normalization
 from kerastl.runs import RunFolder
@@ -198,6 +199,7 @@ def _train(
         keeper=FolderKeeper(run.folder) if run.folder else NoKeeper(),
         engine=run.settings["engine"],
         max_steps=run.settings["max_steps"],
+        store=ActivationStore(),
         callbacks=[*callbacks, *(bar.callback for bar in bars)],
         watch=watchers,
     )
