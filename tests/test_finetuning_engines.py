@@ -70,9 +70,9 @@ def test_a_frozen_base_runs_once_and_a_graph_is_traced_once(monkeypatch):
     extracted, graphs = [], []
     extract, graph = fast.extract, Program.graph
 
-    def count_extraction(split, run, arrays, store):
+    def count_extraction(split, run, arrays, *rest):
         extracted.append(len(arrays))
-        return extract(split, run, arrays, store)
+        return extract(split, run, arrays, *rest)
 
     def keep_graph(self, *arguments, **options):
         graphs.append(graph(self, *arguments, **options))

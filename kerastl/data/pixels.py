@@ -70,7 +70,7 @@ def load_pixels(
     (0, 224, 224, 3)
     """
     shape = (len(paths), *check_image_size(image_size), 3)
-    pixels = _allocate(shape, _check_budget(budget))
+    pixels = _allocate(shape, check_budget(budget))
     failures = decode_into(paths, pixels)
     if failures:
         raise UnreadableError(failures)
@@ -112,7 +112,12 @@ def resize_arrays(images: np.ndarray, image_size: int | Sequence[int]) -> np.nda
     return resized
 
 
-def _check_budget(budget: int | None) -> int:
+def check_budget(budget: int | None) -> int:
+    """Return a number of bytes, by default a third of the free memory.
+
+    Raises:
+        UsageError: It cannot be meant.
+    """
     if budget is None:
         return free_memory() // 3
     if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 0:

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -55,7 +55,11 @@ class Activations:
 
 
 def extract(
-    split: Split, run: Callable, arrays: Arrays, store: ActivationStore | None
+    split: Split,
+    run: Callable,
+    arrays: Arrays,
+    store: ActivationStore | None,
+    digests: Mapping[str, str],
 ) -> Activations:
     """Run the prefix over all images, or find what it gave before.
 
@@ -64,6 +68,7 @@ def extract(
         run: The prefix as one graph, of `build_prefix`.
         arrays: The images.
         store: Where to look, and to keep it; None computes in memory.
+        digests: Of the weights of each layer.
 
     Returns:
         Activations in the dtype the layers compute in.
@@ -75,7 +80,7 @@ def extract(
         tensors = [np.empty(shape, dtype) for shape, dtype in forms]
         _fill(run, arrays, tensors)
     else:
-        key = identify(split, arrays.pixels, forms)
+        key = identify(split, arrays.pixels, forms, digests)
         tensors = store.get(key, forms, lambda out: _fill(run, arrays, out))
     return Activations(tuple(tensors), arrays.labels, arrays.weights)
 
@@ -114,7 +119,9 @@ class ActivationEvaluation(EvaluationBatches):
 # What activations are kept under
 
 
-def identify(split: Split, pixels: np.ndarray, forms: Sequence[Form]) -> str:
+def identify(
+    split: Split, pixels: np.ndarray, forms: Sequence[Form], digests: Mapping[str, str]
+) -> str:
     """Return the digest of all that activations depend on, to the last digit.
 
     That is the weights, the graph between pixels and boundary, the images, the versions and
@@ -128,7 +135,7 @@ def identify(split: Split, pixels: np.ndarray, forms: Sequence[Form]) -> str:
         "normalization": info["normalization"],
         "boundary": places,
         "forms": forms,
-        "weights": _digest_weights(split.prefix),
+        "weights": [digests.get(layer.name) for layer in split.prefix.layers],
         "pixels": digest_pixels(pixels),
         "floatx": keras.config.floatx(),
         "policy": str(keras.config.dtype_policy().name),
@@ -136,13 +143,6 @@ def identify(split: Split, pixels: np.ndarray, forms: Sequence[Form]) -> str:
         "machine": _describe_machine(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _digest_weights(model: keras.Model) -> str:
-    digest = hashlib.sha256()
-    for variable in model.weights:
-        digest.update(np.ascontiguousarray(variable.numpy()))
-    return digest.hexdigest()
 
 
 def _describe_machine() -> list[Any]:

@@ -115,7 +115,8 @@ class FastEngine(PlainEngine):
     def _find(self, arrays: Arrays) -> Activations:
         pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), "float32"),)
         run = self.program.graph(build_prefix, pixels)
-        return extract(self.program.split, run, arrays, self.task.store)
+        task = self.task
+        return extract(self.program.split, run, arrays, task.store, task.digests)
 
     def _is_small(self) -> bool:
         """Whether steps are those of a head: what is left is a vector per image."""

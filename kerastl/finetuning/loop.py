@@ -136,6 +136,7 @@ class _StageRun:
             programs=job.programs,
             store=job.store,
             cache_budget=job.cache_budget,
+            digests=self.before,
         )
         kind = ProbeEngine if self.stage.solver == "exact" else ENGINES[job.engine]
         return kind(task)

@@ -82,18 +82,19 @@ class ActivationStore:
     def _read(self, key: str, forms: Sequence[Form]) -> list[np.ndarray] | None:
         entry = self.folder / key
         try:
-            index = json.loads((entry / INDEX).read_text(encoding="utf-8"))
+            text = (entry / INDEX).read_text(encoding="utf-8")
+            checksums = json.loads(text)["checksums"]
             arrays = [_open(entry, number) for number in range(len(forms))]
             os.utime(entry / INDEX)  # used now
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError, TypeError, KeyError):
             return self._discard(key)
         same = [[list(array.shape), array.dtype.name] for array in arrays]
         if same != [[list(shape), dtype] for shape, dtype in forms]:
             return self._discard(key)
         if key not in self._sound:
-            if [_checksum(array) for array in arrays] != index["checksums"]:
+            if [_checksum(array) for array in arrays] != checksums:
                 return self._discard(key)
             self._sound.add(key)
         return arrays

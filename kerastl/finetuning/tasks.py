@@ -1,7 +1,7 @@
 """What an engine is given to train one stage, and what it promises in return."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import keras
@@ -26,10 +26,10 @@ class StageTask:
     `seed` belongs to the stage; `first_epoch` epochs of the stage are already done, and
     `epochs_before` epochs of the stages before it. `callbacks` are the user's own.
 
-    The last three are for the fast engine: `programs` of earlier trials with this model,
-    which are compiled over the same layers instead of the model itself; the `store` that
-    keeps activations on disk; and the bytes they may take, by default a third of the free
-    memory.
+    The last are for the fast engine: `programs` of earlier trials with this model, which
+    are compiled over the same layers instead of the model itself; the `store` that keeps
+    activations on disk; the bytes they may take, by default a third of the free memory; and
+    the digest of each layer's weights at the start.
     """
 
     model: keras.Model
@@ -46,6 +46,7 @@ class StageTask:
     programs: "Programs | None" = None
     store: "ActivationStore | None" = None
     cache_budget: int | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -155,6 +155,7 @@ class _Fit:
             seed=self.fit["seed"],
             keeper=keeper,
             store=ActivationStore(),
+            cache_budget=self.options.cache_budget,
         )
 
     def _measure_channels(self, schedule: Schedule) -> ChannelStatistics | None:
