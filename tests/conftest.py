@@ -1,12 +1,26 @@
 """What every test gets: a fixed seed, a clean environment, and tiny image folders."""
 
+import os
 import random
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+
+def _matplotlib_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "matplotlib")
+
+
+# nothing computed before is found, and what is computed goes away with the tests; fonts
+# stay known, which take matplotlib seconds to list
+_CACHE = tempfile.TemporaryDirectory(prefix="kerastl-tests-")
+os.environ.setdefault("MPLCONFIGDIR", str(_matplotlib_folder()))
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(autouse=True)

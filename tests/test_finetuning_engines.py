@@ -14,6 +14,7 @@ from engines import CASES, compare, make_data, train
 import kerastl
 from kerastl.finetuning import fast
 from kerastl.finetuning.cuts import find_boundary, split_model
+from kerastl.finetuning.programs import Program
 from kerastl.models import predict_probabilities
 
 ROOT = Path(__file__).parents[1]
@@ -65,25 +66,28 @@ def test_in_float32_history_and_classes_are_the_same(case):
 # What is not done twice
 
 
-def test_a_frozen_base_runs_once_and_a_step_is_traced_once(monkeypatch):
-    extracted, steps = [], []
-    extract, build_step = fast.extract, fast.build_step
+def test_a_frozen_base_runs_once_and_a_graph_is_traced_once(monkeypatch):
+    extracted, graphs = [], []
+    extract, graph = fast.extract, Program.graph
 
-    def count_extraction(split, arrays):
+    def count_extraction(split, run, arrays, *rest):
         extracted.append(len(arrays))
-        return extract(split, arrays)
+        return extract(split, run, arrays, *rest)
 
-    def count_traces(split, specs):
-        steps.append(build_step(split, specs))
-        return steps[-1]
+    def keep_graph(self, *arguments, **options):
+        graphs.append(graph(self, *arguments, **options))
+        return graphs[-1]
 
     monkeypatch.setattr(fast, "extract", count_extraction)
-    monkeypatch.setattr(fast, "build_step", count_traces)
+    monkeypatch.setattr(Program, "graph", keep_graph)
     run = train("auto", "tiny", "hybrid", epochs=4, batch_size=16)
     sizes = [len(run.data.train), len(run.data.validation)]
     assert extracted == sizes * 2  # once per stage, not per epoch
-    # though the last batch is smaller
-    assert [step.experimental_get_tracing_count() for step in steps] == [1, 1]
+    # though the last batch is smaller;
+    # none at all for a prefix whose activations are found
+    counts = {graph.experimental_get_tracing_count() for graph in graphs}
+    assert counts <= {0, 1}
+    assert len(set(map(id, graphs))) == 6  # prefix, training and validation of two stages
 
 
 def freeze(model: keras.Model, trained: set[str]) -> None:

@@ -45,6 +45,8 @@ class TrainingBatches(keras.utils.PyDataset):
         augmentation: Applied to every batch; None for none.
         max_steps: Fewer batches per epoch, for trying things out.
 
+    `order` has the rows in the epoch's order.
+
     Example:
 
     >>> arrays = Arrays(np.zeros((5, 8, 8, 3), "uint8"), np.arange(5, dtype="int32"))
@@ -71,7 +73,7 @@ class TrainingBatches(keras.utils.PyDataset):
         """Make order and augmentation those of `epoch`, counted from 0."""
         self._epoch_seed = derive_seed(self.seed, epoch)
         generator = np.random.default_rng(self._epoch_seed)
-        self._order = generator.permutation(len(self.arrays))
+        self.order = generator.permutation(len(self.arrays))
 
     def __len__(self) -> int:
         steps = math.ceil(len(self.arrays) / self.batch_size)
@@ -79,7 +81,7 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         first = index * self.batch_size
-        chosen = self._order[first : first + self.batch_size]
+        chosen = self.order[first : first + self.batch_size]
         images, labels = self._augment(chosen, derive_seed(self._epoch_seed, index))
         if self.arrays.weights is None:
             return images, labels

@@ -70,7 +70,7 @@ def load_pixels(
     (0, 224, 224, 3)
     """
     shape = (len(paths), *check_image_size(image_size), 3)
-    pixels = _allocate(shape, _check_budget(budget))
+    pixels = _allocate(shape, check_budget(budget))
     failures = decode_into(paths, pixels)
     if failures:
         raise UnreadableError(failures)
@@ -112,7 +112,12 @@ def resize_arrays(images: np.ndarray, image_size: int | Sequence[int]) -> np.nda
     return resized
 
 
-def _check_budget(budget: int | None) -> int:
+def check_budget(budget: int | None) -> int:
+    """Return a number of bytes, by default a third of the free memory.
+
+    Raises:
+        UsageError: It cannot be meant.
+    """
     if budget is None:
         return free_memory() // 3
     if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 0:
@@ -194,7 +199,7 @@ def _map_file(folder: Path, shape: tuple[int, ...]) -> np.memmap:
     path = folder / "pixels.npy"
     try:
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype="uint8", shape=shape)
-        _reserve(path)
+        reserve_file(path)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise StorageError(f"{path} cannot be made: {error.strerror}.") from error
@@ -207,7 +212,8 @@ def _map_file(folder: Path, shape: tuple[int, ...]) -> np.memmap:
     return pixels
 
 
-def _reserve(path: Path) -> None:
+def reserve_file(path: Path) -> None:
+    """Take the disk's room for a whole file before it is mapped and written."""
     # Writing to a mapped hole of a full disk ends the process with SIGBUS.
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

@@ -9,6 +9,8 @@ from kerastl.data.batches import Arrays
 from kerastl.schedules import plan_freeze
 from kerastl.stages import MIXING, LayerInfo, Stage
 
+ADAMW_DECAY = 0.004  # what AdamW has in Keras unless told
+
 
 def freeze_layers(
     model: keras.Model, layers: tuple[LayerInfo, ...], stage: Stage
@@ -37,14 +39,22 @@ def compile_stage(model: keras.Model, stage: Stage, *, multi_label: bool) -> Non
 
 def build_optimizer(stage: Stage) -> keras.optimizers.Optimizer:
     """Return a new optimizer of the stage's kind at the stage's rate."""
-    decay = stage.weight_decay or None
-    rate = stage.learning_rate
+    rate, decay = stage.learning_rate, choose_decay(stage)
     if stage.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=stage.momentum, weight_decay=decay)
-    if stage.optimizer == "adamw":  # 0.004 is the decay AdamW has in Keras unless told
-        return keras.optimizers.AdamW(rate, weight_decay=decay or 0.004)
-    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "rmsprop": keras.optimizers.RMSprop,
+    }
     return kinds[stage.optimizer](rate, weight_decay=decay)
+
+
+def choose_decay(stage: Stage) -> float | None:
+    """Return the decoupled weight decay of the stage's optimizer; None for none."""
+    if stage.optimizer == "adamw":
+        return stage.weight_decay or ADAMW_DECAY
+    return stage.weight_decay or None
 
 
 def needs_one_hot(stage: Stage) -> bool:

@@ -1,5 +1,6 @@
 """Where a model can be split for a stage: what training cannot change, and the rest."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +22,6 @@ class Split:
     prefix: keras.Model | None
     tail: keras.Model
 
-    @property
-    def values_per_image(self) -> int:
-        """How many numbers the boundary has for one image."""
-        return sum(_count_values(tensor) for tensor in self.boundary)
-
 
 def split_model(model: keras.Model) -> Split:
     """Split a model after the last tensors that no step of training changes.
@@ -42,8 +38,7 @@ def split_model(model: keras.Model) -> Split:
         Split; its tail is the model itself where nothing but preprocessing is frozen.
     """
     boundary = find_boundary(model)
-    pixels = model.inputs[0].shape[1:]
-    if any(tensor.shape[1:] == pixels for tensor in boundary):  # preprocessing alone
+    if not is_worth_keeping(model, boundary):
         return whole_model(model)
     inputs = boundary[0] if len(boundary) == 1 else list(boundary)
     prefix = keras.Model(model.inputs[0], inputs, name=f"{model.name}_prefix")
@@ -54,6 +49,12 @@ def split_model(model: keras.Model) -> Split:
 def whole_model(model: keras.Model) -> Split:
     """Return the split that splits nothing off."""
     return Split(model, (model.inputs[0],), None, model)
+
+
+def is_worth_keeping(model: keras.Model, boundary: Sequence[keras.KerasTensor]) -> bool:
+    """Tell whether more than preprocessing is frozen."""
+    pixels = model.inputs[0].shape[1:]
+    return not any(tensor.shape[1:] == pixels for tensor in boundary)
 
 
 def find_boundary(model: keras.Model) -> tuple[keras.KerasTensor, ...]:
@@ -98,8 +99,6 @@ def _walk(
                 yield node.operation, node.input_tensors, node.outputs
 
 
-def _count_values(tensor: keras.KerasTensor) -> int:
-    count = 1
-    for side in tensor.shape[1:]:
-        count *= side
-    return count
+def count_values(boundary: Sequence[keras.KerasTensor]) -> int:
+    """Return how many numbers the tensors have for one image."""
+    return sum(math.prod(tensor.shape[1:]) for tensor in boundary)

@@ -1,4 +1,4 @@
-"""The fast engine: no frozen layer runs twice, and one fused step per batch.
+"""The fast engine: no frozen layer runs twice, no graph is traced twice.
 
 Keras' own loop stays: its `fit` keeps a train function that is already set, so callbacks,
 history and loggers see what they always see.
@@ -11,21 +11,32 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastl.data.batches import Arrays
 from kerastl.data.pixels import free_memory
 from kerastl.finetuning.activations import (
     ActivationEvaluation,
     Activations,
     ActivationTraining,
-    count_bytes,
+    build_prefix,
     extract,
 )
 from kerastl.finetuning.compiling import prepare_labels
-from kerastl.finetuning.cuts import Split, split_model, whole_model
-from kerastl.finetuning.fused import apply_fused
+from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
 from kerastl.finetuning.plain import PlainEngine
-from kerastl.finetuning.tasks import Record, StageTask
+from kerastl.finetuning.programs import Program
+from kerastl.finetuning.rates import compute_rate
+from kerastl.finetuning.steps import (
+    build_epoch,
+    build_evaluation,
+    build_full_evaluation,
+    build_step,
+    specify,
+    specify_image,
+)
+from kerastl.finetuning.tasks import Record
 
-Specs = tuple[Any, ...]  # of a batch: nested tf.TensorSpec
+BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
+TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
 
 
 class FastEngine(PlainEngine):
@@ -34,22 +45,32 @@ class FastEngine(PlainEngine):
     What the stage freezes runs once over the images, before the first epoch; each step then
     trains the rest on what that gave. With augmentation every image is another one in every
     epoch, so the whole network runs. Either way a step is one graph with TensorFlow's fused
-    optimizer kernels.
+    optimizer kernels; a head on features, whose steps take less than Python between them,
+    runs whole epochs as one graph.
     """
 
-    def __init__(self, task: StageTask):
-        super().__init__(task)
-        build_trackers(task.model, tf.convert_to_tensor(self.batches.arrays.labels[:1]))
-        self.validation: Activations | None = None
-        self.split = whole_model(task.model)
-        if not task.stage.augment and task.max_steps is None:
-            self.split = self._fit_memory(split_model(task.model))
+    def _compile(self) -> keras.Model:
+        self.cached = self._can_cache()
+        return self._take_program()
 
-    def _fit_memory(self, split: Split) -> Split:
+    def _can_cache(self) -> bool:
         task = self.task
+        if task.stage.augment or task.max_steps is not None:
+            return False
+        budget = free_memory() // 3 if task.cache_budget is None else task.cache_budget
         images = len(task.train) + len(task.validation or ())
-        fits = count_bytes(split, images) <= free_memory() // 3
-        return split if fits else self.split
+        boundary = find_boundary(task.model)
+        width = np.dtype(keras.config.floatx()).itemsize
+        fits = count_values(boundary) * images * width <= budget
+        return fits and is_worth_keeping(task.model, boundary)
+
+    def _take_program(self) -> keras.Model:
+        task, self.validation = self.task, None
+        if task.programs is None:
+            self.program = Program(task.model, task, cached=self.cached)
+        else:
+            self.program = task.programs.take(task, cached=self.cached)
+        return self.program.model
 
     def get_state(self) -> list[np.ndarray]:
         """Return whether activations are cached, and the optimizer's variables.
@@ -57,128 +78,161 @@ class FastEngine(PlainEngine):
         Cached or not, float32 results differ in the last digits: a run that goes on with
         more or less free memory than before must go on in the same way.
         """
-        return [np.array(self.split.prefix is not None), *super().get_state()]
+        return [np.array(self.cached), *super().get_state()]
 
     def set_state(self, arrays: Sequence[np.ndarray]) -> None:
-        """Split or do not as before, and assign the optimizer's variables."""
+        """Cache or do not as before, and assign the optimizer's variables."""
         cached, *variables = arrays
-        model = self.task.model
-        self.split = split_model(model) if cached else whole_model(model)
+        if bool(cached) != self.cached:
+            self.cached = bool(cached)
+            self.model = self._take_program()
         super().set_state(variables)
+
+    def train(self, record: Record) -> None:
+        """Fit from the task's first epoch on, with graphs of our own."""
+        if self.cached:
+            self._extract()
+        self.by_epoch = self.cached and self._is_small() and self._sees_epochs()
+        self.model.train_function = self._build_training()
+        self.model.test_function = self._build_evaluation()
+        try:
+            super().train(record)
+        finally:  # whoever trains or evaluates the model next gets Keras' own
+            self.model.train_function = self.model.test_function = None
 
     def _extract(self) -> None:
         task, plain = self.task, self.batches
         self.batches = ActivationTraining(
-            extract(self.split, plain.arrays),
+            self._find(plain.arrays),
             batch_size=plain.batch_size,
             seed=plain.seed,
             max_steps=plain.max_steps,
         )
         if task.validation is not None:
             labelled = prepare_labels(task.validation, task.stage, task.num_classes)
-            self.validation = extract(self.split, labelled)
+            self.validation = self._find(labelled)
 
-    def train(self, record: Record) -> None:
-        """Fit from the task's first epoch on, with steps of our own."""
-        model = self.task.model
-        if self.split.prefix is not None:
-            self._extract()
-        model.train_function = run_batches(build_step(self.split, specify(self.batches)))
-        validation = self._validation()
-        if validation is not None:
-            model.test_function = self._evaluate_batches(specify(validation))
-        try:
-            super().train(record)
-        finally:  # whoever trains or evaluates the model next gets Keras' own
-            model.train_function = model.test_function = None
+    def _find(self, arrays: Arrays) -> Activations:
+        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), "float32"),)
+        run = self.program.graph(build_prefix, pixels)
+        task = self.task
+        return extract(self.program.split, run, arrays, task.store, task.digests)
 
-    def _evaluate_batches(self, specs: Specs) -> Callable:
-        """Return what `evaluate` calls; images that a callback gives it go all through."""
-        tail = build_evaluation(self.split, specs)
-        if self.split.prefix is None:
-            return run_batches(tail)
-        images = specify_image(self.task.model)
-        whole = build_evaluation(whole_model(self.task.model), (images, *specs[1:]))
+    def _is_small(self) -> bool:
+        """Whether steps are those of a head: what is left is a vector per image."""
+        return all(len(tensor.shape) == 2 for tensor in self.program.split.boundary)
 
-        def run(iterator: Iterator) -> dict[str, tf.Tensor]:
-            batch = next(iterator)
-            given = tf.nest.flatten(batch[0])
-            is_image = len(given) == 1 and given[0].shape[1:] == images.shape[1:]
-            return (whole if is_image else tail)(*batch)
+    def _sees_epochs(self) -> bool:
+        """Whether no callback of the user asks to be called for each batch."""
+        hooks = [*BATCH_HOOKS, *TEST_HOOKS]
+        return not any(
+            _overrides(callback, hook)
+            for callback in self.task.callbacks
+            if not getattr(callback, "needs_no_batches", False)
+            for hook in hooks
+        )
 
-        return run
+    # What `fit` is given
 
-    def _validation(self) -> ActivationEvaluation | None:
+    def _training(self) -> Any:
+        return _tick() if self.by_epoch else super()._training()
+
+    def _own_callbacks(self) -> list[keras.callbacks.Callback]:
+        return [_Counter(self)] if self.by_epoch else super()._own_callbacks()
+
+    def _validation(self) -> Any:
         if self.validation is None:
             return super()._validation()
+        if self.by_epoch:
+            return _tick()
         return ActivationEvaluation(
             self.validation,
             batch_size=self.task.stage.batch_size,
             max_steps=self.task.max_steps,
         )
 
+    # What `fit` calls
 
-def build_trackers(model: keras.Model, labels: tf.Tensor) -> None:
-    """Make the variables of metrics and loss now.
+    def _build_training(self) -> Callable:
+        if not self.by_epoch:
+            return run_batches(self.program.graph(build_step, specify(self.batches[0])))
+        rows = self.batches.arrays.rows
+        run = self.program.graph(build_epoch, specify(rows))
 
-    Made in the first step, as Keras does, they would have TensorFlow trace that twice.
-    """
-    outputs = tf.ones((1, model.output_shape[-1]), model.outputs[0].dtype)
-    outputs /= model.output_shape[-1]
-    model.compute_metrics(None, labels, outputs)
-    model.compute_loss(None, labels, outputs)
-    model.reset_metrics()
+        def train(iterator: Iterator) -> dict[str, Any]:
+            next(iterator)
+            run(rows, self.batches.order, self._compute_rates(), self.batches.batch_size)
+            return self.model.get_metrics_result()
+
+        return train
+
+    def _compute_rates(self) -> np.ndarray:
+        """Return the learning rate of each step of the epoch in progress."""
+        steps = len(self.batches)
+        first = self.epoch * steps
+        rates = [
+            compute_rate(self.task.stage, first + step, steps) for step in range(steps)
+        ]
+        return np.array(rates, self.model.optimizer._learning_rate.dtype)
+
+    def _build_evaluation(self) -> Callable | None:
+        """Return what `evaluate` calls; images that a callback gives it go all through."""
+        validation = self._validation()
+        if validation is None:
+            return None
+        if not self.cached:
+            specs = specify(validation[0])
+            return run_batches(self.program.graph(build_evaluation, specs))
+        return self._build_either(self._build_own_evaluation(validation))
+
+    def _build_own_evaluation(self, validation: Any) -> Callable:
+        if not self.by_epoch:
+            return self.program.graph(build_evaluation, specify(validation[0]))
+        size = self.task.stage.batch_size
+        rows = self.validation.rows
+        run = self.program.graph(build_full_evaluation, specify(rows))
+        steps = -(-len(self.validation) // size)
+
+        def evaluate(_: Any) -> dict[str, Any]:
+            run(rows, steps, size)
+            return self.model.get_metrics_result()
+
+        return evaluate
+
+    def _build_either(self, own: Callable) -> Callable:
+        labels = specify((self.validation.labels,))
+        images = specify_image(self.model)
+
+        def run(iterator: Iterator) -> dict[str, tf.Tensor]:
+            batch = next(iterator)
+            given = tf.nest.flatten(batch)
+            if given[0].shape[1:] != images.shape[1:]:
+                return own(*batch) if isinstance(batch, tuple) else own(batch)
+            specs = (images, *labels)
+            return self.program.graph(build_evaluation, specs, whole=True)(*batch)
+
+        return run
 
 
-def specify(batches: keras.utils.PyDataset) -> Specs:
-    """Describe a batch of any size, so that a step is traced once for all sizes."""
-    return tf.nest.map_structure(
-        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype),
-        tuple(batches[0]),
-    )
+class _Counter(keras.callbacks.Callback):
+    """Tells the engine which epoch begins; `_EpochSeeds` has made its order."""
+
+    def __init__(self, engine: FastEngine):
+        super().__init__()
+        self.engine, self.next = engine, engine.task.first_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.engine.epoch = self.next
+        self.next += 1
 
 
-def specify_image(model: keras.Model) -> tf.TensorSpec:
-    """Describe a batch of what the whole model takes."""
-    return tf.TensorSpec((None, *model.input_shape[1:]), keras.config.floatx())
+def _tick() -> tf.data.Dataset:
+    """Return what gives `fit` one batch per epoch, of nothing: the graphs have the rows."""
+    return tf.data.Dataset.from_tensors(np.zeros(1, "int32"))
 
 
-def build_step(split: Split, specs: Specs) -> Callable:
-    """Return one training step of the tail as one graph: Keras' `train_step`, fused.
-
-    Args:
-        split: Of a compiled model whose trackers and optimizer are built.
-        specs: Of what the tail takes, labels and, where there are any, sample weights.
-
-    Returns:
-        tf.function of a batch that returns the metrics so far.
-    """
-    model, tail = split.model, split.tail
-    variables = model.trainable_variables
-
-    def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            predicted = tail(x, training=True)
-            loss = model.compute_loss(None, y, predicted, sample_weight, training=True)
-        model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        apply_fused(model.optimizer, gradients, variables)
-        return model.compute_metrics(None, y, predicted, sample_weight)
-
-    return tf.function(step, input_signature=specs, autograph=False)
-
-
-def build_evaluation(split: Split, specs: Specs) -> Callable:
-    """Return one validation step of the tail as one graph: Keras' `test_step`."""
-    model, tail = split.model, split.tail
-
-    def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
-        predicted = tail(x, training=False)
-        loss = model.compute_loss(None, y, predicted, sample_weight, training=False)
-        model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
-        return model.compute_metrics(None, y, predicted, sample_weight)
-
-    return tf.function(step, input_signature=specs, autograph=False)
+def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
+    return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
 
 
 def run_batches(step: Callable) -> Callable:

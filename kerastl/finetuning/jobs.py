@@ -75,6 +75,7 @@ def run_job(
                 out=folder,
                 resume=resumed is not None,
                 verbose=verbose,
+                cache_budget=options.cache_budget,
                 max_steps=2 if fast_dev_run else None,
                 evaluate=True,
             )

@@ -16,7 +16,9 @@ from kerastl.finetuning.compiling import freeze_layers, prepare_training
 from kerastl.finetuning.fast import FastEngine
 from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.probing import ProbeEngine
+from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.selecting import find_best, score_row, should_stop
+from kerastl.finetuning.storing import ActivationStore
 from kerastl.finetuning.tasks import Engine, StageTask
 from kerastl.finetuning.verifying import check_dead, check_digests, digest_layers
 from kerastl.models import get_info, layer_table, set_normalization
@@ -41,6 +43,9 @@ class Job:
     max_steps: int | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     watch: Sequence["Watcher"] = ()
+    programs: Programs | None = None
+    store: ActivationStore | None = None
+    cache_budget: int | None = None
 
 
 class Watcher:
@@ -128,6 +133,10 @@ class _StageRun:
             epochs_before=len(progress.rows) - progress.epoch,
             max_steps=job.max_steps,
             callbacks=job.callbacks,
+            programs=job.programs,
+            store=job.store,
+            cache_budget=job.cache_budget,
+            digests=self.before,
         )
         kind = ProbeEngine if self.stage.solver == "exact" else ENGINES[job.engine]
         return kind(task)
@@ -167,7 +176,7 @@ class _StageRun:
         )
         size = self.stage.batch_size
         batch = TrainingBatches(arrays, batch_size=size, seed=self.job.seed)[0]
-        check_dead(self.job.model, still, batch)
+        check_dead(self.engine.model, still, batch)
         return f"; no gradient reached {', '.join(still)}: lower the learning rate"
 
     def _is_over(self) -> bool:

@@ -1,6 +1,7 @@
 """The reference engine: Keras' own compile and fit."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ class PlainEngine:
 
     def __init__(self, task: StageTask):
         self.task = task
-        compile_stage(task.model, task.stage, multi_label=task.multi_label)
+        self.model = self._compile()
         self.batches = TrainingBatches(
             prepare_training(task.train, task.stage, task.num_classes),
             batch_size=task.stage.batch_size,
@@ -31,15 +32,18 @@ class PlainEngine:
             max_steps=task.max_steps,
         )
 
+    def _compile(self) -> keras.Model:
+        task = self.task
+        compile_stage(task.model, task.stage, multi_label=task.multi_label)
+        return task.model
+
     def get_state(self) -> list[np.ndarray]:
         """Return the optimizer's variables: slots, rate and step counter."""
-        return [v.numpy() for v in self.task.model.optimizer.variables]
+        return [v.numpy() for v in self.model.optimizer.variables]
 
     def set_state(self, arrays: Sequence[np.ndarray]) -> None:
         """Assign the optimizer's variables."""
-        for variable, array in zip(
-            self.task.model.optimizer.variables, arrays, strict=True
-        ):
+        for variable, array in zip(self.model.optimizer.variables, arrays, strict=True):
             variable.assign(array)
 
     def train(self, record: Record) -> None:
@@ -51,14 +55,14 @@ class PlainEngine:
         """
         task = self.task
         offset = 0 if keras.config.max_epochs() else task.epochs_before
-        task.model.fit(
-            self.batches,
+        self.model.fit(
+            self._training(),
             epochs=offset + task.stage.epochs,
             initial_epoch=offset + task.first_epoch,
             validation_data=self._validation(),
             callbacks=[
                 _EpochSeeds(self.batches, task.seed, offset),
-                _RateSetter(task, len(self.batches)),
+                *self._own_callbacks(),
                 *task.callbacks,
                 _Recorder(record, offset),
             ],
@@ -66,7 +70,15 @@ class PlainEngine:
             verbose=0,
         )
 
-    def _validation(self) -> EvaluationBatches | None:
+    def _training(self) -> Any:
+        """Return what `fit` reads."""
+        return self.batches
+
+    def _own_callbacks(self) -> list[keras.callbacks.Callback]:
+        return [_RateSetter(self.task, len(self.batches))]
+
+    def _validation(self) -> Any:
+        """Return what `fit` evaluates."""
         task = self.task
         if task.validation is None:
             return None

@@ -25,7 +25,7 @@ class ProbeEngine:
     """
 
     def __init__(self, task: StageTask):
-        self.task = task
+        self.task, self.model = task, task.model
         compile_stage(task.model, task.stage, multi_label=task.multi_label)
         self.head = task.model.layers[-1]
         self.features = keras.Model(task.model.input, self.head.input)

@@ -129,6 +129,8 @@ class BarWatcher(Watcher):
 class _BatchSteps(keras.callbacks.Callback):
     """Moves a bar with every training batch."""
 
+    needs_no_batches = True  # the bar moves at the end of an epoch, too
+
     def __init__(self, watcher: BarWatcher):
         super().__init__()
         self.watcher = watcher

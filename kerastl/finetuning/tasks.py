@@ -1,14 +1,18 @@
 """What an engine is given to train one stage, and what it promises in return."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import keras
 import numpy as np
 
 from kerastl.data.batches import Arrays
 from kerastl.stages import Stage
+
+if TYPE_CHECKING:
+    from kerastl.finetuning.programs import Programs
+    from kerastl.finetuning.storing import ActivationStore
 
 # called after every epoch with its number in the stage, its logs and whether a callback of
 # the user asked to stop; returns whether to stop
@@ -21,6 +25,11 @@ class StageTask:
 
     `seed` belongs to the stage; `first_epoch` epochs of the stage are already done, and
     `epochs_before` epochs of the stages before it. `callbacks` are the user's own.
+
+    The last are for the fast engine: `programs` of earlier trials with this model, which
+    are compiled over the same layers instead of the model itself; the `store` that keeps
+    activations on disk; the bytes they may take, by default a third of the free memory; and
+    the digest of each layer's weights at the start.
     """
 
     model: keras.Model
@@ -34,10 +43,19 @@ class StageTask:
     epochs_before: int = 0
     max_steps: int | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    programs: "Programs | None" = None
+    store: "ActivationStore | None" = None
+    cache_budget: int | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
-    """Trains one stage; knows nothing of schedules, searches or folders."""
+    """Trains one stage; knows nothing of schedules, searches or folders.
+
+    `model` is what it compiled: the task's, or another over the same layers.
+    """
+
+    model: keras.Model
 
     def __init__(self, task: StageTask) -> None: ...
 

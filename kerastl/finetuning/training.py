@@ -10,7 +10,7 @@ import keras
 from kerastl.bases import get_base
 from kerastl.data import Data
 from kerastl.data.batches import Arrays
-from kerastl.data.pixels import UnreadableError
+from kerastl.data.pixels import UnreadableError, check_budget
 from kerastl.errors import UsageError, check_choice
 from kerastl.finetuning.checkpoints import EpochArrays, FolderKeeper, NoKeeper, Progress
 from kerastl.finetuning.claiming import claim_folder
@@ -18,6 +18,7 @@ from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import check_same_run, record_start
+from kerastl.finetuning.storing import ActivationStore
 from kerastl.finetuning.writing import write_results
 from kerastl.models import get_info, layer_table, set_class_names, set_normalization
 from kerastl.runs import RunFolder
@@ -62,6 +63,7 @@ def finetune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
     engine: str = "auto",
+    cache_budget: int | None = None,
     max_steps: int | None = None,
     evaluate: bool = False,
     **options: Unpack[StageOptions],
@@ -86,6 +88,9 @@ def finetune(
         verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" by where stderr goes.
         engine: "plain" is Keras' compile and fit, the reference; "auto" gives the same
             weights without running frozen layers again in every epoch.
+        cache_budget: Bytes that activations of frozen layers may take, which are kept under
+            `$XDG_CACHE_HOME/kerastl/activations` for later runs too; 0 keeps none. Default:
+            a third of the free memory.
         max_steps: Batches per epoch at most, for trying things out.
         evaluate: Read the test split at the end and score it, as `run.evaluate()` does. Its
             files are decoded before training, as the others, so that an unreadable one is
@@ -116,6 +121,7 @@ def finetune(
     check_choice("engine", engine, ENGINES)
     if resume and out is None:
         raise UsageError("resume=True goes on with the run in `out`: give its folder.")
+    check_budget(cache_budget)
     settings = {"engine": engine, "seed": seed, "max_steps": max_steps}
     with nullcontext() if out is None else claim_folder(out, resume=resume) as folder:
         schedule = prepare_schedule(model, data, schedule, options)
@@ -123,7 +129,7 @@ def finetune(
         run.folder = folder
         watchers = build_watchers(verbose, schedule)
         splits = _decode_splits(run, test=evaluate)
-        _train(run, splits, watchers, callbacks)
+        _train(run, splits, watchers, callbacks, cache_budget)
         if "test" in splits:
             run.score_split("test")
         if folder is not None:
@@ -184,7 +190,11 @@ def _decode_splits(run: Run, *, test: bool) -> dict[str, Arrays]:
 
 
 def _train(
-    run: Run, splits: Mapping[str, Arrays], watchers: list, callbacks: Sequence
+    run: Run,
+    splits: Mapping[str, Arrays],
+    watchers: list,
+    callbacks: Sequence,
+    cache_budget: int | None,
 ) -> None:
     progress, resumed = _start(run)  # after decoding, which may find a bad file
     bars = [watcher for watcher in watchers if isinstance(watcher, BarWatcher)]
@@ -198,6 +208,8 @@ def _train(
         keeper=FolderKeeper(run.folder) if run.folder else NoKeeper(),
         engine=run.settings["engine"],
         max_steps=run.settings["max_steps"],
+        store=ActivationStore(),
+        cache_budget=cache_budget,
         callbacks=[*callbacks, *(bar.callback for bar in bars)],
         watch=watchers,
     )

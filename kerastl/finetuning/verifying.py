@@ -18,7 +18,7 @@ def digest_layers(model: keras.Model) -> dict[str, str]:
 def _digest(layer: keras.Layer) -> str:
     digest = hashlib.sha256()
     for weight in layer.weights:
-        digest.update(weight.numpy().tobytes())
+        digest.update(np.ascontiguousarray(weight.numpy()))
     return digest.hexdigest()
 
 

@@ -112,8 +112,9 @@ class Options:
         "error", ("error", "skip"), "images", "what to do with an unreadable file"
     )
     cache_budget: int | None = _option(
-        None, read_bytes, "images", "memory for decoded images, such as 2GB", like="SIZE"
-    )
+        None, read_bytes, "images",
+        "memory for decoded images, and for activations, such as 2GB", like="SIZE",
+    )  # fmt: skip
 
     base: str = _option(
         "auto", read_text, "model", "see `kerastl bases`; auto: resnet50, else tiny",

@@ -151,5 +151,6 @@ def _train(
         out=path,
         resume=resume,
         verbose=verbose,
+        cache_budget=options.cache_budget,
         evaluate=True,
     )

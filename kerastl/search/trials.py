@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,13 +16,17 @@ from kerastl.errors import NothingSucceededError
 from kerastl.finetuning.checkpoints import EpochArrays, Progress
 from kerastl.finetuning.loop import Job, run_stages
 from kerastl.finetuning.planning import read_schedule
+from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.selecting import find_best
-from kerastl.models import build_model, layer_table, set_normalization
+from kerastl.finetuning.storing import ActivationStore
+from kerastl.models import layer_table, set_normalization
 from kerastl.options import Options, from_toml
 from kerastl.schedules import check_schedule
+from kerastl.search.workshop import Workshop
 from kerastl.stages import Schedule
 
 Arrayset = dict[str, np.ndarray]
+_workshop = Workshop()  # of this worker
 
 
 def run_trial(
@@ -47,7 +52,6 @@ def run_trial(
     options = from_toml(message["options"])
     results, state = [], {}
     for number, fit in enumerate(message["fits"]):
-        keras.utils.clear_session()  # graphs of earlier trials are of no use to this one
         own = _unprefix(arrays, f"fit{number}-")
         result, left = _Fit(message, options, fit, arrays, own).run()
         results.append(result)
@@ -96,12 +100,12 @@ class _Fit:
     def run(self) -> tuple[dict[str, Any], Arrayset]:
         """Train until the end or the pause; return the fit's result and its state."""
         began = time.monotonic()
-        model, schedule = self._build()
+        model, programs, schedule = self._build()
         progress, resumed = self._restore(model)
         keeper = _PausingKeeper(self.message["pause_at"])
         if resumed is not None:
             keeper.start = _numbered(self.own, "start")
-        job = self._describe_job(model, schedule, keeper)
+        job = replace(self._describe_job(model, schedule, keeper), programs=programs)
         before = len(progress.rows)
         try:
             run_stages(job, progress, resumed)
@@ -116,25 +120,18 @@ class _Fit:
         result["progress"] = _as_dict(progress) if state else None
         return result, state
 
-    def _build(self) -> tuple[keras.Model, Schedule]:
-        options, message = self.options, self.message
-        base = get_base(options.base)
-        resuming = self.fit["progress"] is not None
-        model = build_model(
-            options.base,
-            num_classes=len(message["class_names"]),
-            weights=None if resuming else options.weights,
-            image_size=self.train.pixels.shape[1:3],
-            pooling=options.pooling,
-            hidden=options.hidden,
-            dropout=options.dropout,
-            multi_label=message["multi_label"],
-            class_names=message["class_names"],
+    def _build(self) -> tuple[keras.Model, Programs, Schedule]:
+        options = self.options
+        model, programs = _workshop.take_model(
+            options,
+            self.message,
+            self.train.pixels.shape[1:3],
             seed=self.fit["seed"],
+            resuming=self.fit["progress"] is not None,
         )
-        schedule = read_schedule(options, base)
+        schedule = read_schedule(options, get_base(options.base))
         check_schedule(layer_table(model), schedule)
-        return model, schedule
+        return model, programs, schedule
 
     def _restore(self, model: keras.Model) -> tuple[Progress, EpochArrays | None]:
         if self.fit["progress"] is None:
@@ -157,6 +154,8 @@ class _Fit:
             statistics=self._measure_channels(schedule),
             seed=self.fit["seed"],
             keeper=keeper,
+            store=ActivationStore(),
+            cache_budget=self.options.cache_budget,
         )
 
     def _measure_channels(self, schedule: Schedule) -> ChannelStatistics | None:

@@ -1,0 +1,134 @@
+"""A step and an epoch, of training and of evaluation, each as one TensorFlow graph."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerastl.finetuning.cuts import Split
+from kerastl.finetuning.fused import apply_fused
+
+Specs = tuple[Any, ...]  # of what the tail takes, labels and weights: nested tf.TensorSpec
+
+
+def build_trackers(model: keras.Model, labels: tf.Tensor) -> None:
+    """Make the variables of metrics and loss now.
+
+    Made in the first step, as Keras does, they would have TensorFlow trace that twice.
+    """
+    outputs = tf.ones((1, model.output_shape[-1]), model.outputs[0].dtype)
+    outputs /= model.output_shape[-1]
+    model.compute_metrics(None, labels, outputs)
+    model.compute_loss(None, labels, outputs)
+    model.reset_metrics()
+
+
+def specify(arrays: Any) -> Specs:
+    """Describe nested arrays of any number of rows, so that one trace serves all sizes."""
+    return tf.nest.map_structure(
+        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), tuple(arrays)
+    )
+
+
+def specify_image(model: keras.Model) -> tf.TensorSpec:
+    """Describe a batch of what the whole model takes."""
+    return tf.TensorSpec((None, *model.input_shape[1:]), keras.config.floatx())
+
+
+def build_step(split: Split, specs: Specs) -> Callable:
+    """Return one training step of the tail as one graph: Keras' `train_step`, fused.
+
+    Args:
+        split: Of a compiled model whose trackers and optimizer are built.
+        specs: Of what the tail takes, labels and, where there are any, sample weights.
+
+    Returns:
+        tf.function of a batch that returns the metrics so far.
+    """
+    return tf.function(_define_step(split), input_signature=specs, autograph=False)
+
+
+def build_evaluation(split: Split, specs: Specs) -> Callable:
+    """Return one validation step of the tail as one graph: Keras' `test_step`."""
+    return tf.function(_define_evaluation(split), input_signature=specs, autograph=False)
+
+
+def build_epoch(split: Split, specs: Specs) -> Callable:
+    """Return a whole epoch of training as one graph, for what takes less than its batches.
+
+    Args:
+        split: As for `build_step`.
+        specs: The same, of all rows together.
+
+    Returns:
+        tf.function of all rows, the order they are taken in, the learning rate of each
+        step, and the batch size.
+    """
+    step, rate = _define_step(split), split.model.optimizer._learning_rate
+
+    def epoch(rows: Specs, order: Any, rates: Any, size: Any) -> None:
+        def run_step(index: Any) -> tuple[Any]:
+            chosen = order[index * size : (index + 1) * size]
+            rate.assign(rates[index])
+            step(*tf.nest.map_structure(lambda array: tf.gather(array, chosen), rows))
+            return (index + 1,)
+
+        _repeat(run_step, tf.size(rates))
+
+    order = tf.TensorSpec((None,), "int32")
+    rates, size = tf.TensorSpec((None,), rate.dtype), tf.TensorSpec((), "int32")
+    return tf.function(epoch, input_signature=(specs, order, rates, size), autograph=False)
+
+
+def build_full_evaluation(split: Split, specs: Specs) -> Callable:
+    """Return the evaluation of all rows as one graph.
+
+    Returns:
+        tf.function of all rows, the number of steps, and the batch size.
+    """
+    step = _define_evaluation(split)
+
+    def evaluate(rows: Specs, steps: Any, size: Any) -> None:
+        def run_step(index: Any) -> tuple[Any]:
+            part = slice(index * size, (index + 1) * size)
+            step(*tf.nest.map_structure(lambda array: array[part], rows))
+            return (index + 1,)
+
+        _repeat(run_step, steps)
+
+    number = tf.TensorSpec((), "int32")
+    return tf.function(evaluate, input_signature=(specs, number, number), autograph=False)
+
+
+def _repeat(run: Callable, times: Any) -> None:
+    # one after the other: each step reads the weights the last one wrote
+    tf.while_loop(lambda index: index < times, run, (0,), parallel_iterations=1)
+
+
+def _define_step(split: Split) -> Callable:
+    model, tail = split.model, split.tail
+    variables = model.trainable_variables
+
+    def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            predicted = tail(x, training=True)
+            loss = model.compute_loss(None, y, predicted, sample_weight, training=True)
+        model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        apply_fused(model.optimizer, gradients, variables)
+        return model.compute_metrics(None, y, predicted, sample_weight)
+
+    return step
+
+
+def _define_evaluation(split: Split) -> Callable:
+    model, tail = split.model, split.tail
+
+    def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
+        predicted = tail(x, training=False)
+        loss = model.compute_loss(None, y, predicted, sample_weight, training=False)
+        model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
+        return model.compute_metrics(None, y, predicted, sample_weight)
+
+    return step
