@@ -9,6 +9,8 @@ SEARCH_SETTINGS := MODE N_ITER SPACE REPEATS CV REFIT JOBS ENGINE MAX_MINUTES TR
 # only what was given to make itself: a DATA in the environment means something else
 given = $(foreach name,$(1),$(if $(filter command%,$(origin $(name))),$(name)))
 flag = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) $(call quote,$($(1)))
+# a process per core, up to four: each loads TensorFlow
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 quote = '$(subst ','\'',$(1))'
 flags = $(foreach name,$(call given,$(1)),$(call flag,$(name)))
 
@@ -44,10 +46,10 @@ check: $(READY) ## look for mistakes and unformatted files
 	$(BIN)/ruff format --check .
 
 test: $(READY) ## run the fast tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 test-all: $(READY) ## run all tests, the slow ones too
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest -q $(PARALLEL) -m ''
 
 finetune: $(READY) ## train on DATA (default: the built-in digits) and write a report
 	$(BIN)/kerastl finetune $(call flags,$(SETTINGS)) $(ARGS)
