@@ -45,6 +45,7 @@ WRITERS = {
     "data/archives.py": "unpacks a zip into a cache folder, which is no result",
     "data/pixels.py": "decoded pixels in a memory-mapped cache, which is no result",
     "weights/download.py": "streams into the temporary file that runs.write_atomic renames",
+    "finetuning/entries.py": "removes entries of that cache",
     "finetuning/storing.py": "activations in a memory-mapped cache, which is no result",
     "models/saving.py": "writes to the temporary file that runs.write_atomic renames",
     "reporting/canvas.py": "draws into memory",

@@ -13,8 +13,8 @@ import pytest
 from engines import make_data, train
 
 import kerastl
-from kerastl.finetuning import activations, storing
-from kerastl.finetuning.activations import digest_pixels
+from kerastl.finetuning import activations, entries
+from kerastl.finetuning.activations import digest_array
 from kerastl.finetuning.storing import ActivationStore
 
 ROOT = Path(__file__).parents[1]
@@ -147,21 +147,21 @@ def test_what_was_not_used_for_longest_goes_first(store, monkeypatch):
         store.get(key, FORMS, fill)
         os.utime(store.folder / key / "index.json", (number, number))
     store.get("a", FORMS, refuse)  # used now
-    monkeypatch.setattr(storing, "LARGEST", int(3.0 * measure(store, "a")))
+    monkeypatch.setattr(entries, "LARGEST", int(3.0 * measure(store, "a")))
     store.get("d", FORMS, fill)
     assert sorted(path.name for path in store.folder.iterdir()) == ["a", "c", "d"]
 
 
 def test_what_is_mapped_stays_readable_when_its_entry_goes(store, monkeypatch):
     arrays = store.get("a", FORMS, fill)
-    monkeypatch.setattr(storing, "LARGEST", int(1.1 * measure(store, "a")))
+    monkeypatch.setattr(entries, "LARGEST", int(1.1 * measure(store, "a")))
     store.get("b", FORMS, fill)
     assert [path.name for path in store.folder.iterdir()] == ["b"]
     check(arrays)
 
 
 def test_without_room_on_the_disk_it_is_computed_in_memory(store, monkeypatch, caplog):
-    monkeypatch.setattr(storing, "LARGEST", 10)
+    monkeypatch.setattr(entries, "LARGEST", 10)
     check(store.get("key", FORMS, fill))
     assert "kept in memory" in caplog.text
 
@@ -179,18 +179,18 @@ def test_pixels_are_told_apart_by_content():
     one = np.zeros((5, 4, 4, 3), "uint8")
     other = one.copy()
     other[4, 3, 3, 2] = 1
-    assert digest_pixels(one) == digest_pixels(one.copy()) != digest_pixels(other)
+    assert digest_array(one) == digest_array(one.copy()) != digest_array(other)
 
 
 def test_arrays_that_can_change_are_digested_every_time():
     pixels = np.zeros((2, 4, 4, 3), "uint8")
-    before = digest_pixels(pixels)
+    before = digest_array(pixels)
     pixels[0] = 1
-    assert digest_pixels(pixels) != before
+    assert digest_array(pixels) != before
 
 
 def list_keys() -> set[str]:
-    return {path.name for path in storing.default_folder().iterdir()}
+    return {path.name for path in entries.cache_folder("activations").iterdir()}
 
 
 def test_a_second_run_finds_what_the_first_computed(monkeypatch, tmp_path):
@@ -234,5 +234,5 @@ def test_a_budget_of_nothing_keeps_nothing(monkeypatch, tmp_path):
         model, make_data(), schedule="feature-extraction", epochs=1, cache_budget=0,
         verbose=0,
     )  # fmt: skip
-    assert not storing.default_folder().exists()
+    assert not entries.cache_folder("activations").exists()
     assert isinstance(model, keras.Model)

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from engines import make_data
 
-from kerastl.finetuning import programs
+import kerastl
+from kerastl.finetuning import loop, programs
 from kerastl.finetuning.programs import Program
 from kerastl.options import Options, to_toml
 from kerastl.search import trials, workshop
 from kerastl.search.candidates import apply_parameters
+from kerastl.search.driver import count_shared
+from kerastl.search.jobs import SearchJob, plan_search
+from kerastl.search.settings import SearchSettings
 from kerastl.search.trials import run_trial
+from kerastl.spaces import Space
 
 FIXED = {"base": "tiny", "weights": None, "image_size": (32, 32), "hidden": (8,)}
 
@@ -61,12 +66,12 @@ def count_traces(built) -> list[int]:
     return [graph.experimental_get_tracing_count() for graph in built["graphs"].values()]
 
 
-def run(arrays, *, seed=0, **params):
+def run(arrays, *, seed=0, shared=0, **params):
     schedule = {"schedule": "feature-extraction", "epochs": 2}
     options = apply_parameters(Options(**FIXED, **schedule), params)
     message = {
         "options": to_toml(options), "size": "32x32", "class_names": list("abc"),
-        "multi_label": False, "statistics": None, "pause_at": None,
+        "multi_label": False, "statistics": None, "pause_at": None, "shared_stages": shared,
         "fits": [{"seed": seed, "progress": None}],
     }  # fmt: skip
     reply, _ = run_trial(message, arrays)
@@ -189,3 +194,107 @@ def test_keras_own_graphs_are_back_after_a_trial(arrays):
     for program in kept.programs._kept.values():
         assert program.model.train_function is None
     assert isinstance(kept.model, keras.Model)
+
+
+# Stages that trials have in common
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The names of the stages that are really trained."""
+    names, original = [], loop._StageRun.run
+
+    def run_stage(self):
+        names.append(self.stage.name)
+        original(self)
+
+    monkeypatch.setattr(loop._StageRun, "run", run_stage)
+    return names
+
+
+@pytest.fixture
+def states(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "kerastl/stages"
+
+
+TWO = {"schedule": "fine-tune", "epochs": 2, "dropout": 0.3}
+
+
+def test_a_common_stage_is_trained_once(arrays, trained, states):
+    rates = [{"block2__learning_rate": rate} for rate in (0.01, 0.001)]
+    alone = [run(arrays, **TWO, **rate) for rate in rates]
+    assert not states.exists()
+    assert trained == ["head", "block2"] * 2
+    trained.clear()
+    monkey = [run(arrays, shared=1, **TWO, **rate) for rate in rates]
+    assert trained == ["head", "block2", "block2"]
+    assert [strip(fit) for fit in monkey] == [strip(fit) for fit in alone]
+    assert alone[0]["weights"] != alone[1]["weights"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"hidden": [9]},
+        {"head__learning_rate": 0.02},
+        {"head__epochs": 3},
+        {"normalize": "data"},
+    ],
+)
+def test_what_a_stage_depends_on_makes_another(arrays, trained, states, change):
+    run(arrays, shared=1, **TWO)
+    trained.clear()
+    run(arrays, shared=1, **{**TWO, **change})
+    assert trained == ["head", "block2"]
+
+
+@pytest.mark.parametrize("name", ["state.npz", "index.json"])
+def test_a_damaged_end_of_a_stage_is_trained_again(arrays, trained, states, name, caplog):
+    first = run(arrays, shared=1, **TWO)
+    (entry,) = states.iterdir()
+    content = (entry / name).read_bytes()
+    (entry / name).write_bytes(content[: len(content) // 2])
+    trained.clear()
+    assert strip(run(arrays, shared=1, **TWO)) == strip(first)
+    assert trained == ["head", "block2"]
+    assert "is damaged and made again" in caplog.text
+
+
+def test_normalization_and_a_stage_rolled_back_are_gone_on_from(arrays, trained, states):
+    settings = {
+        "schedule": "fine-tune", "epochs": 1, "normalize": "data",
+        "block2__learning_rate": 50.0, "optimizer": "sgd",
+    }  # fmt: skip
+    alone = run(arrays, **settings)
+    assert "rolled back" in alone["stages"][1]["outcome"]
+    kept = [run(arrays, shared=2, **settings) for _ in range(2)]
+    assert [strip(fit) for fit in kept] == [strip(alone)] * 2
+    assert trained == ["head", "block2"] * 2
+
+
+def test_a_folder_that_cannot_be_written_is_no_end(arrays, states, caplog):
+    states.parent.mkdir(parents=True)
+    states.write_text("in the way")
+    alone = run(arrays, **TWO)
+    assert strip(run(arrays, shared=1, **TWO)) == strip(alone)
+    assert "cannot be kept" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("space", "shared"),
+    [
+        ({"block2__learning_rate": [0.1, 0.01], "hidden": [[], [8]]}, [1, 1, 1, 1]),
+        ({"head__learning_rate": [0.1, 0.01]}, [0, 0]),
+        ({"batch_size": [16, 32]}, [0, 0]),  # of both stages
+        ({"block2__epochs": [1, 2], "head__epochs": [1, 2]}, [1, 1, 1, 1]),
+    ],
+)
+def test_the_plan_knows_what_its_candidates_share(space, shared):
+    options = Options(base="tiny", schedule="fine-tune", data="digits")
+    job = SearchJob(
+        options=options, space=Space(space), settings=SearchSettings(mode="grid")
+    )
+    plan = plan_search(job, kerastl.load_images("digits"))
+    assert list(count_shared(plan).values()) == shared

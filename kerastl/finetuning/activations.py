@@ -136,20 +136,19 @@ def identify(
         "boundary": places,
         "forms": forms,
         "weights": [digests.get(layer.name) for layer in split.prefix.layers],
-        "pixels": digest_pixels(pixels),
-        "floatx": keras.config.floatx(),
-        "policy": str(keras.config.dtype_policy().name),
-        "versions": [kerastl.__version__, keras.__version__, tf.__version__],
-        "machine": _describe_machine(),
+        "pixels": digest_array(pixels),
+        "platform": describe_platform(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _describe_machine() -> list[Any]:
+def describe_platform() -> list[Any]:
+    """Return versions, precision and what of the machine changes roundings."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return [
-        platform.machine(),
-        cores,
+        [kerastl.__version__, keras.__version__, tf.__version__],
+        [keras.config.floatx(), keras.config.dtype_policy().name],
+        [platform.machine(), cores],
         tf.config.threading.get_intra_op_parallelism_threads(),
         [os.environ.get(n) for n in ("TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS")],
         [device.device_type for device in tf.config.get_visible_devices()],
@@ -160,17 +159,17 @@ def _describe_machine() -> list[Any]:
 _digests: dict[int, tuple[weakref.ref, str]] = {}
 
 
-def digest_pixels(pixels: np.ndarray) -> str:
+def digest_array(array: np.ndarray) -> str:
     """Return the digest of an array's bytes, computed once while it lives unchanged."""
-    found = _digests.get(id(pixels))
-    if found is not None and found[0]() is pixels:
+    found = _digests.get(id(array))
+    if found is not None and found[0]() is array:
         return found[1]
     digest = hashlib.blake2b(digest_size=16)
-    rows = max(1, CHUNK // max(1, pixels[:1].nbytes))
-    for first in range(0, len(pixels), rows):
-        digest.update(np.ascontiguousarray(pixels[first : first + rows]))
-    if not pixels.flags.writeable:  # else it may have changed by the next time
-        key = id(pixels)
-        gone = weakref.ref(pixels, lambda _: _digests.pop(key, None))
+    rows = max(1, CHUNK // max(1, array[:1].nbytes))
+    for first in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[first : first + rows]))
+    if not array.flags.writeable:  # else it may have changed by the next time
+        key = id(array)
+        gone = weakref.ref(array, lambda _: _digests.pop(key, None))
         _digests[key] = (gone, digest.hexdigest())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.probing import ProbeEngine
 from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.selecting import find_best, score_row, should_stop
+from kerastl.finetuning.states import StageStates
 from kerastl.finetuning.storing import ActivationStore
 from kerastl.finetuning.tasks import Engine, StageTask
 from kerastl.finetuning.verifying import check_dead, check_digests, digest_layers
@@ -46,6 +48,7 @@ class Job:
     programs: Programs | None = None
     store: ActivationStore | None = None
     cache_budget: int | None = None
+    states: StageStates | None = None
 
 
 class Watcher:
@@ -81,9 +84,22 @@ def run_stages(
     """
     layers = layer_table(job.model)
     while progress.stage < len(job.schedule):
-        _StageRun(job, layers, progress, resumed).run()
+        run_stage = partial(_run_stage, job, layers, progress, resumed)
+        if job.states and resumed is None and progress.stage < job.states.count:
+            job.states.pass_stage(job, progress, run_stage)
+        else:
+            run_stage()
         resumed = None
     return progress
+
+
+def _run_stage(
+    job: Job,
+    layers: tuple[LayerInfo, ...],
+    progress: Progress,
+    resumed: EpochArrays | None,
+) -> None:
+    _StageRun(job, layers, progress, resumed).run()
 
 
 class _StageRun:

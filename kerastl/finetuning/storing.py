@@ -5,8 +5,6 @@ import json
 import logging
 import math
 import os
-import shutil
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,15 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from kerastl.data.pixels import reserve_file
-from kerastl.errors import FolderInUseError, StorageError
+from kerastl.errors import StorageError
+from kerastl.finetuning.entries import INDEX, Entries, cache_folder
 from kerastl.runs import write_text_atomic
-from kerastl.runs.locks import FolderLock
 
 logger = logging.getLogger("kerastl")
 
-INDEX = "index.json"
-LARGEST = 20_000_000_000  # bytes of all entries together, or half of what the disk has
-WAIT = 0.1  # seconds between looks at whether another process is done
 CHUNK = 1 << 24  # bytes read at once
 
 Form = tuple[tuple[int, ...], str]  # shape and dtype of an array
@@ -53,7 +48,8 @@ class ActivationStore:
     """
 
     def __init__(self, folder: Path | None = None):
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder("activations")
+        self.entries = Entries(self.folder)
         self._sound: set[str] = set()  # keys whose checksums this process has compared
 
     def get(self, key: str, forms: Sequence[Form], fill: Fill | None) -> list[np.ndarray]:
@@ -69,10 +65,9 @@ class ActivationStore:
         found = self._read(key, forms)
         if found is not None:
             return found
-        entry = self.folder / key
         try:
-            self._make_room(_count_bytes(forms))
-            with _wait_for(entry):
+            self.entries.make_room(_count_bytes(forms))
+            with self.entries.hold(key):
                 # another process may have been at it
                 return self._read(key, forms) or self._make(key, forms, fill)
         except (OSError, StorageError) as error:
@@ -115,48 +110,6 @@ class ActivationStore:
         self._sound.add(key)
         return [_open(entry, number) for number in range(len(forms))]
 
-    def _make_room(self, size: int) -> None:
-        """Remove what was not used for longest, for `size` more bytes.
-
-        Raises:
-            StorageError: There is no room even without any of it.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        entries = sorted(self.folder.iterdir(), key=_last_use)
-        sizes = [_size(entry) for entry in entries]
-        free, taken = shutil.disk_usage(self.folder).free, sum(sizes)
-        limit = min(LARGEST, (free + taken) // 2)
-        if size > limit:
-            raise StorageError(
-                f"{self.folder} may hold {limit / 1e9:.1f} GB and they take "
-                f"{size / 1e9:.1f} GB."
-            )
-        for entry, part in zip(entries, sizes, strict=True):
-            if taken + size > limit:
-                taken -= part if _remove(entry) else 0
-
-
-def default_folder() -> Path:
-    """Return where activations are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "kerastl" / "activations"
-
-
-@contextlib.contextmanager
-def _wait_for(entry: Path):
-    """Hold an entry's lock, after whoever has it."""
-    entry.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(entry)
-    while not lock.held:
-        try:
-            lock.acquire()
-        except FolderInUseError:
-            time.sleep(WAIT)
-    try:
-        yield
-    finally:
-        lock.release()
-
 
 def _compute(forms: Sequence[Form], fill: Fill) -> list[np.ndarray]:
     arrays = [np.zeros(shape, dtype) for shape, dtype in forms]
@@ -185,27 +138,3 @@ def _checksum(array: np.ndarray) -> int:
 
 def _count_bytes(forms: Sequence[Form]) -> int:
     return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in forms)
-
-
-def _last_use(entry: Path) -> float:
-    with contextlib.suppress(OSError):
-        return (entry / INDEX).stat().st_mtime
-    return 0.0  # never finished
-
-
-def _size(entry: Path) -> int:
-    with contextlib.suppress(OSError):
-        return sum(file.stat().st_size for file in entry.iterdir())
-    return 0
-
-
-def _remove(entry: Path) -> bool:
-    """Remove an entry that nobody is computing."""
-    lock = FolderLock(entry)
-    try:
-        lock.acquire()
-    except (FolderInUseError, StorageError):
-        return False
-    lock.release()
-    shutil.rmtree(entry, ignore_errors=True)
-    return True

@@ -3,8 +3,10 @@
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +55,7 @@ class Driver:
         self.plan, self.data, self.book = plan, data, book
         self.settings, self.watch = settings, watch
         self.images, self.started = _SharedImages(data), False
-        self.fits = plan_fits(plan, data)
+        self.fits, self.shared_stages = plan_fits(plan, data), count_shared(plan)
         minutes = settings.max_minutes
         self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
@@ -134,6 +136,7 @@ class Driver:
             "multi_label": self.data.multi_label,
             "statistics": statistics,
             "pause_at": work.pause_at,
+            "shared_stages": self.shared_stages.get(work.number, 0),
             "fits": [
                 {"seed": seed, "progress": paused[number] if paused else None}
                 for number, (seed, _) in enumerate(self.fits)
@@ -192,6 +195,22 @@ def read_reply(work: Work, reply: Reply) -> Record:
 
 def _without_seconds(fit: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fit.items() if name != "seconds"}
+
+
+def count_shared(plan: Plan) -> dict[int, int]:
+    """Return how many leading stages of each candidate another one has, too."""
+    trunks = {
+        number: _list_trunks(apply_parameters(plan.options, params))
+        for number, params in plan.numbered()
+    }
+    counts = Counter(trunk for found in trunks.values() for trunk in found)
+    return {n: sum(counts[t] > 1 for t in found) for n, found in trunks.items()}
+
+
+def _list_trunks(options: Options) -> list[str]:
+    """Return what a candidate is up to the end of its first stage, its second, ..."""
+    stages = options.stages
+    return [to_toml(replace(options, stages=stages[: n + 1])) for n in range(len(stages))]
 
 
 def plan_fits(plan: Plan, data: Data) -> list[tuple[int, tuple[np.ndarray, ...]]]:

@@ -18,6 +18,7 @@ from kerastl.finetuning.loop import Job, run_stages
 from kerastl.finetuning.planning import read_schedule
 from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.selecting import find_best
+from kerastl.finetuning.states import StageStates
 from kerastl.finetuning.storing import ActivationStore
 from kerastl.models import layer_table, set_normalization
 from kerastl.options import Options, from_toml
@@ -38,7 +39,8 @@ def run_trial(
         message: `options` (TOML with every stage written out), `size` (the name of the
             pixels to take), `class_names`, `multi_label`, `statistics` or None, `fits`
             (each with `seed`, `rows` and `progress`), `pause_at` or None: the number of
-            epochs after which each fit is paused and its state returned.
+            epochs after which each fit is paused and its state returned, `shared_stages`:
+            how many leading stages other trials have, too.
         arrays: `train-<size>` and `validation-<size>` pixels, `train-labels` and
             `validation-labels`; `fit<i>-train-rows` and `fit<i>-validation-rows` where a
             fit has rows of its own; `fit<i>-...` state of a paused fit.
@@ -156,7 +158,14 @@ class _Fit:
             keeper=keeper,
             store=ActivationStore(),
             cache_budget=self.options.cache_budget,
+            states=self._find_states(),
         )
+
+    def _find_states(self) -> StageStates | None:
+        # a fit that is paused must stop within a stage, so it runs all of them
+        if self.message["pause_at"] is not None or self.fit["progress"] is not None:
+            return None
+        return StageStates(self.message["shared_stages"])
 
     def _measure_channels(self, schedule: Schedule) -> ChannelStatistics | None:
         if all(stage.normalize == "base" for stage in schedule):
