@@ -3,27 +3,32 @@
     python -m benchmarks.extraction [--images 192] [--image-size 224]
 
 ResNet50 and VGG16 with random weights, each in a process of its own that measures the peak
-just before and after. A third of the images is extracted beforehand: the difference is what
-images cost, the rest the trace of the graph. Target: for the difference, `TARGET` percent
-of what the arithmetic takes at that peak.
+just before and after. Timed is `finetune` of a new head up to its first step; a third of
+the images beforehand, so that the difference is what images cost and the rest is the trace
+of the graph. Target: for the difference, `TARGET` percent of what the arithmetic takes.
 """
 
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.measuring import time_call
 from benchmarks.processes import run_process
 from benchmarks.results import Row, conclude
 from benchmarks.settings import read_run
 
+if TYPE_CHECKING:
+    import keras
+
 TARGET = 70
+# more than the peak means that something else was measured
+BOUNDS = {"at_least": TARGET, "at_most": 115}
 BASES = ("resnet50", "vgg16")
 REPEATS = 3
 GIGA = 1e9
@@ -43,42 +48,55 @@ QUICK = Settings(images=6)
 def time_extraction(folder: Path, base: str) -> dict[str, Any]:
     """Return seconds, FLOPs and the peak."""
     from benchmarks.limits import calibrate, measure_model
-
-    settings = Settings(**json.loads((folder / "settings.json").read_text()))
-    size = settings.image_size
-    model, extract = _prepare(base, size)
-    pixels = np.random.default_rng(0).integers(
-        0, 256, (settings.images, size, size, 3), dtype="uint8"
-    )
-    first = pixels[: settings.images // 3]
-    extract(first)  # the libraries' own start
-    peaks = [calibrate()]
-    whole, part = (
-        statistics.median(time_call(lambda: extract(some)) for _ in range(REPEATS))  # noqa: B023
-        for some in (pixels, first)
-    )
-    peaks.append(calibrate())
-    flops = (len(pixels) - len(first)) * measure_model(model).below
-    return {"whole": whole, "seconds": whole - part, "flops": flops, "peaks": peaks}
-
-
-def _prepare(base: str, size: int) -> tuple[Any, Any]:
-    import kerastl
-    from kerastl.data.batches import Arrays
-    from kerastl.finetuning.activations import extract
     from kerastl.finetuning.compiling import freeze_layers
-    from kerastl.finetuning.cuts import split_model
     from kerastl.models import layer_table
     from kerastl.stages import Stage
 
-    model = kerastl.build_model(base, num_classes=10, weights=None, image_size=size)
+    settings = Settings(**json.loads((folder / "settings.json").read_text()))
+    size = settings.image_size
+    model = _build(base, size)
+    first = settings.images // 3
+    extract(model, first)  # the libraries' own start
+    peaks = [calibrate()]
+    whole, part = (
+        statistics.median(extract(model, count) for _ in range(REPEATS))
+        for count in (settings.images, first)
+    )
+    peaks.append(calibrate())
     freeze_layers(model, layer_table(model), Stage(name="head"))
-    split = split_model(model)
+    flops = (settings.images - first) * measure_model(model).below
+    return {"whole": whole, "seconds": whole - part, "flops": flops, "peaks": peaks}
 
-    def run(pixels: np.ndarray) -> object:
-        return extract(split, Arrays(pixels, np.zeros(len(pixels), "int32")))
 
-    return model, run
+def _build(base: str, size: int) -> "keras.Model":
+    import kerastl
+
+    return kerastl.build_model(base, num_classes=2, weights=None, image_size=size)
+
+
+def extract(model: "keras.Model", count: int) -> float:
+    """Train the head on images never seen; return the seconds until its first step."""
+    import keras
+
+    import kerastl
+
+    shape = (count, *model.input_shape[1:])
+    pixels = np.random.default_rng().integers(0, 256, shape, dtype="uint8")
+    data = kerastl.load_images((pixels, np.arange(count) % 2), validation=0, test=0)
+    begun: list[float] = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: begun.append(time.perf_counter())
+    )
+    start = time.perf_counter()
+    kerastl.finetune(
+        model,
+        data,
+        schedule="feature-extraction",
+        epochs=1,
+        callbacks=[note],
+        verbose=0,
+    )
+    return begun[0] - start
 
 
 def measure_base(settings: Settings, base: str) -> tuple[list[Row], dict[str, Any]]:
@@ -95,7 +113,7 @@ def measure_base(settings: Settings, base: str) -> tuple[list[Row], dict[str, An
         Row(f"{base}, {count} images with the trace", found["whole"]),
         Row(f"{base}, {further} further images", seconds, limit=limit),
         Row(f"{base}, images per second", further / seconds, ""),
-        Row(f"{base}, of limit", 100 * limit / seconds, "%", at_least=TARGET),
+        Row(f"{base}, of limit", 100 * limit / seconds, "%", **BOUNDS),
     ]
     return rows, {base: found}
 

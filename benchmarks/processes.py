@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 from benchmarks.memory import MemoryWatch
 
-RESULT, OUTPUT = "result.json", "output.txt"
+RESULT, OUTPUT, CACHE = "result.json", "output.txt", "cache"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class Finished:
 def run_process(function: str, folder: Path, *arguments: str) -> Finished:
     """Call a function in a process of its own and wait for it.
 
+    It finds no activations or archives that an earlier process has kept.
+
     Args:
         function: `"module:name"`; it takes the folder and the arguments and returns what
             JSON can hold.
@@ -50,11 +53,14 @@ def run_process(function: str, folder: Path, *arguments: str) -> Finished:
     Raises:
         SystemExit: It failed; with what it printed.
     """
+    shutil.rmtree(folder / CACHE, ignore_errors=True)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / CACHE)}
     load, used, began = os.getloadavg()[0], processor_seconds(), time.time()
     (folder / RESULT).unlink(missing_ok=True)
     with (folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.processes", function, folder, *arguments],
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -1,13 +1,20 @@
 """Waiting for processes and looking which there are."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+INTERRUPTIBLE = pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="started in a shell's background, where Ctrl-C is ignored",
+)
 DRIVER = """
 import sys
 from kerastl.search.executors import run_requests
@@ -21,7 +28,7 @@ for reply in run_requests(requests, function="workers:work", jobs=jobs, executor
 """  # without a guard for __main__, as a user writes it
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something another process does."""
     end = time.monotonic() + seconds
     while not is_so():
@@ -29,7 +36,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def read_number(path: Path, seconds: float = 20) -> int:
+def read_number(path: Path, seconds: float = 60) -> int:
     """Return the number another process writes to a file."""
     wait_until(lambda: path.exists() and path.read_text().strip() != "", seconds)
     return int(path.read_text())

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,13 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import list_processes, read_number, start_driver, wait_until
+from processes import (
+    INTERRUPTIBLE,
+    list_processes,
+    read_number,
+    start_driver,
+    wait_until,
+)
 
-from kerastl.errors import StorageError, UsageError
+from kerastl.errors import UsageError
 from kerastl.search import children, executors
 from kerastl.search.executors import Executor, run_requests
 from kerastl.search.requests import Reply, Request
-from kerastl.search.sharing import PREFIX, share_arrays
 from kerastl.search.worker import is_alive
 
 WORK = "workers:work"
@@ -73,10 +77,14 @@ def test_jobs_run_at_the_same_time(tmp_path):
     assert len({reply.message["parent"] for reply in replies.values()}) == 2
 
 
-def test_replies_come_as_they_finish():
-    slow = {"do": "wait", "seconds": 3, "number": 0}
-    fast = [{"do": "wait", "seconds": 0, "number": number} for number in (1, 2, 3)]
-    assert [*ask(slow, *fast, jobs=2)][-1] == 0
+def test_replies_come_as_they_finish(tmp_path):
+    # by then all the others must have come in: it waits for what they are followed by
+    slow = Request(0, {"do": "wait", "until": str(tmp_path / "mark")})
+    fast = [Request(number, {"do": "square"}) for number in (1, 2, 3)]
+    replies = run_requests([slow, *fast], function=WORK, jobs=2, seconds=60)
+    assert sorted(next(replies).number for _ in fast) == [1, 2, 3]
+    (tmp_path / "mark").touch()
+    assert [(reply.number, reply.status) for reply in replies] == [(0, "done")]
 
 
 def test_messages_and_arrays_arrive_as_they_were(warm):
@@ -239,10 +247,11 @@ def test_a_child_that_ends_itself_is_killed(warm):
 
 
 def test_what_hangs_is_ended(warm, tmp_path):
+    assert warm("square").status == "done"  # so that it need not be started first
     start = time.monotonic()
     reply = warm("hang", seconds=1.5, mark=str(tmp_path / "pid"))
     assert (reply.status, reply.reason) == ("timeout", "not done after 1.5 seconds")
-    assert 1.5 <= time.monotonic() - start < 10
+    assert time.monotonic() - start >= 1.5
     assert not is_alive(read_number(tmp_path / "pid"))
     assert warm("square", number=3).message["square"] == 9
 
@@ -299,79 +308,6 @@ def test_children_get_the_same_environment_wherever_they_run(
         assert list(reply.message.values()) == expected
 
 
-# Shared arrays
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_shared_arrays_are_one_map_for_all(jobs):
-    arrays = {"pixels-8x8": np.ones((50, 8, 8, 3), "uint8"), "labels": np.arange(50)}
-    requests = [Request(n, {"do": "describe"}, {"own": np.arange(n)}) for n in range(2)]
-    with share_arrays(arrays) as shared:
-        replies = [*run_requests(requests, function=WORK, shared=shared, jobs=jobs)]
-        folder = shared.folder
-        assert folder.exists()
-    assert not folder.exists()
-    for reply in replies:
-        assert reply.message["mapped"] == {"pixels-8x8": True, "labels": True, "own": False}
-        assert reply.message["sums"]["pixels-8x8"] == 9600
-        assert reply.message["sums"]["labels"] == 1225
-        assert {Path(file).parent for file in reply.message["files"]} == {folder}
-
-
-def test_shared_arrays_cannot_be_written(warm):
-    with share_arrays({"labels": np.arange(5), "none": np.zeros((0, 2))}) as shared:
-        request = Request(0, {"do": "describe"})
-        (reply,) = run_requests([request], function=WORK, shared=shared)
-    assert reply.message["writeable"] is False
-    assert reply.message["sums"] == {"labels": 10, "none": 0}
-
-
-def test_memory_maps_are_shared_like_arrays(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(1000))
-    array = np.load(tmp_path / "a.npy", mmap_mode="r")
-    with share_arrays({"a": array}) as shared:
-        request = Request(0, {"do": "describe"})
-        (reply,) = run_requests([request], function=WORK, shared=shared)
-    assert reply.message["sums"] == {"a": 499500}
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_shared_arrays_that_are_gone_stop_the_search(jobs):
-    with share_arrays({"a": np.arange(3)}) as shared:
-        pass
-    with pytest.raises(StorageError, match=rf"{PREFIX}\w+ was deleted"):
-        list(run_requests([Request(0, {})], shared=shared, function=WORK, jobs=jobs))
-
-
-def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with (
-        pytest.raises(StorageError, match=r"file/kerastl cannot hold the 0.0 GB"),
-        share_arrays({"a": np.arange(3)}),
-    ):
-        pass
-
-
-def test_what_a_killed_driver_left_is_removed(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    code = """
-import os, numpy as np
-from kerastl.search.sharing import share_arrays
-with share_arrays({"a": np.arange(9)}) as shared:
-    print(shared.folder, flush=True)
-    os.kill(os.getpid(), 9)
-"""
-    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    left = Path(died.stdout.strip())
-    assert died.returncode == -9
-    assert left.is_dir()
-    with share_arrays({"a": np.arange(3)}) as mine:
-        assert not left.exists()
-        with share_arrays({"a": np.arange(3)}):
-            assert mine.folder.exists()  # in use
-
-
 # Ends
 
 
@@ -387,18 +323,26 @@ def test_closing_early_ends_the_children(jobs, tmp_path):
     wait_until(lambda: not any(is_alive(process) for process in processes))
 
 
-@pytest.mark.parametrize(("jobs", "signal_"), [(1, 9), (2, 9), (2, 15), (1, 2), (2, 2)])
+@pytest.mark.parametrize(
+    ("jobs", "signal_"),
+    [
+        (1, signal.SIGKILL),
+        (2, signal.SIGKILL),
+        (2, signal.SIGTERM),
+        pytest.param(1, signal.SIGINT, marks=INTERRUPTIBLE),
+        pytest.param(2, signal.SIGINT, marks=INTERRUPTIBLE),
+    ],
+)
 def test_a_driver_that_ends_leaves_nothing(jobs, signal_, tmp_path):
     driver = start_driver(tmp_path, jobs)
     working = [read_number(tmp_path / str(number)) for number in range(jobs)]
     everything = list_processes(driver.pid)
     assert set(working) < set(everything)
-    start = time.monotonic()
-    os.killpg(driver.pid, signal_) if signal_ == 2 else driver.send_signal(signal_)
-    driver.communicate(timeout=10)
+    as_ctrl_c = signal_ == signal.SIGINT
+    os.killpg(driver.pid, signal_) if as_ctrl_c else driver.send_signal(signal_)
+    driver.communicate(timeout=60)
     assert driver.returncode == -signal_
-    wait_until(lambda: not any(is_alive(process) for process in everything), 6)
-    assert time.monotonic() - start < 8
+    wait_until(lambda: not any(is_alive(process) for process in everything))
 
 
 def test_a_supervisor_that_dies_is_replaced(tmp_path):

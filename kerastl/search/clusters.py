@@ -5,6 +5,7 @@ import importlib
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from kerastl.errors import UsageError
+from kerastl.search.addresses import explain_ray, knock_at_dask, knock_at_ray
 from kerastl.search.children import close_children
 from kerastl.search.sharing import SharedArrays, forget_shared, open_shared, place_shared
 
 POLL = 1.0  # seconds an actor has to leave
-PATIENCE = 60.0  # seconds a cluster has to answer
+PATIENCE = 60.0  # seconds that a cluster has, to answer and to have a worker
 LARGE = "1 TB"
 
 
@@ -117,25 +119,30 @@ class Supervisor:
 
 def _start_ray(ray: Any, wanted: Wanted) -> None:
     address = wanted.address or os.environ.get("RAY_ADDRESS") or "local"
-    size = {"num_cpus": wanted.jobs * (wanted.threads or 1)} if address == "local" else {}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _let_ray_print(False)
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **size,
-        )
-    except (ConnectionError, ValueError, OSError) as error:
-        raise UsageError(
-            f"address={address!r} is no Ray cluster that answers ({error}); leave it out "
-            "to start one on this machine."
-        ) from error
-    needed = {"GPU": wanted.gpus, "CPU": wanted.threads or 1}
-    if address == "local":
-        _check_resources(ray.cluster_resources(), needed)
+        _init_ray(ray, address, wanted)
+        if address == "local":
+            needed = {"GPU": wanted.gpus, "CPU": wanted.threads or 1}
+            _check_resources(ray.cluster_resources(), needed)
+    except BaseException:
+        ray.shutdown()
+        _let_ray_print(True)
+        raise
+
+
+def _init_ray(ray: Any, address: str, wanted: Wanted) -> None:
+    own = {"num_cpus": wanted.jobs * (wanted.threads or 1), "include_dashboard": False}
+    options = own if address == "local" else {}
+    try:
+        if address != "local":
+            knock_at_ray(address, PATIENCE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it raises as well
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ValueError, OSError, RuntimeError, ray.exceptions.RayError) as error:
+        raise UsageError(explain_ray(wanted.address, error)) from error
 
 
 def _check_resources(there: dict[str, float], needed: dict[str, float]) -> None:
@@ -168,17 +175,25 @@ class DaskPool:
         distributed = _require("distributed", "dask")
         self.config = importlib.import_module("dask.config")
         self.wanted, self.carried = wanted, ()
-        self.cluster = None if wanted.address else _start_dask(wanted)
+        self.client = self.cluster = None
         try:
-            self.client = distributed.Client(
-                wanted.address or self.cluster, timeout=PATIENCE, set_as_default=False
-            )
-            self.client.wait_for_workers(1, timeout=PATIENCE)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise UsageError(
-                f"address={wanted.address!r} is no Dask scheduler with workers that "
-                f"answers ({error}); leave it out to start one on this machine."
-            ) from error
+            self._connect(distributed)
+        except (OSError, ValueError, TypeError) as error:  # the last for a missing key
+            self.close()
+            raise UsageError(_explain_dask(wanted.address, error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, distributed: Any) -> None:
+        if self.wanted.address:
+            knock_at_dask(self.wanted.address, PATIENCE)
+        else:
+            self.cluster = _start_dask(self.wanted)
+        self.client = distributed.Client(
+            self.wanted.address or self.cluster, timeout=PATIENCE, set_as_default=False
+        )
+        self.client.wait_for_workers(1, timeout=PATIENCE)
 
     def submit(self, task: Callable[[], Any]) -> Future:
         """Give a task to the scheduler, which runs it again where a worker is lost."""
@@ -194,9 +209,10 @@ class DaskPool:
 
     def close(self) -> None:
         """End the children, and the cluster where it was started here."""
-        with contextlib.suppress(Exception):  # a scheduler that is gone already
-            self.client.run(leave, self.wanted.token)
-        self.client.close()
+        if self.client is not None:
+            with contextlib.suppress(Exception):  # a scheduler that is gone already
+                self.client.run(leave, self.wanted.token)
+            self.client.close()
         if self.cluster is not None:
             self.cluster.close()
 
@@ -216,6 +232,15 @@ def _start_dask(wanted: Wanted) -> Any:
         scheduler={"cls": scheduler, "options": {**options, "port": 0}},
         worker=worker,
         silence_logs=quiet,
+    )
+
+
+def _explain_dask(address: str | None, error: Exception) -> str:
+    if address is None:
+        return f"Dask does not start on this machine ({error}); executor='loky' does."
+    return (
+        f"address={address!r} is no Dask scheduler with workers that answers ({error}); "
+        "leave it out to start one on this machine."
     )
 
 
