@@ -67,7 +67,7 @@ def write_task(folder: Path, task: Task) -> dict[str, int]:
 
     every = kerastl.load_images("digits", validation=0, test=0).train
     assert task.images <= len(every), f"there are {len(every)} digits, not {task.images}"
-    rows = np.random.default_rng(task.seed).permutation(len(every))[: task.images]
+    rows = draw_balanced(every.labels, task.images, task.seed)
     arrays = {"pixels": every.pixels(task.image_size)[rows], "labels": every.labels[rows]}
     splits = split_images(task, arrays).splits
     for name, split in splits.items():
@@ -76,6 +76,16 @@ def write_task(folder: Path, task: Task) -> dict[str, int]:
     np.savez(folder / IMAGES, **arrays)
     (folder / TASK).write_text(json.dumps(dataclasses.asdict(task)))
     return {name: len(split) for name, split in splits.items()}
+
+
+def draw_balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return rows of so many images, the same number of each class or one more."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    turns = np.empty(len(labels), int)  # how many of its class come before
+    for label in np.unique(labels):
+        of_class = labels[order] == label
+        turns[of_class] = np.arange(of_class.sum())
+    return order[np.argsort(turns, kind="stable")[:count]]
 
 
 def read_task(folder: Path) -> tuple[Task, dict[str, np.ndarray]]:

@@ -192,6 +192,14 @@ def test_a_process_that_fails_shows_what_it_printed(tmp_path):
         processes.run_process("os:rmdir", tmp_path)
 
 
+def test_images_of_a_task_are_drawn_alike_from_all_classes():
+    labels = np.repeat([0, 1, 2], [50, 9, 20])
+    rows = tasks.draw_balanced(labels, 16, seed=0)
+    assert len(set(rows.tolist())) == 16
+    assert sorted(np.bincount(labels[rows]).tolist()) == [5, 5, 6]
+    assert rows.tolist() != tasks.draw_balanced(labels, 16, seed=1).tolist()
+
+
 def test_flops_are_those_published():
     import keras
 
