@@ -5,6 +5,7 @@ history and loggers see what they always see.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,8 +18,10 @@ from kerastl.finetuning.activations import (
     ActivationEvaluation,
     Activations,
     ActivationTraining,
+    ViewTraining,
     build_prefix,
     extract,
+    extract_view,
 )
 from kerastl.finetuning.compiling import prepare_labels
 from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
@@ -44,9 +47,10 @@ class FastEngine(PlainEngine):
 
     What the stage freezes runs once over the images, before the first epoch; each step then
     trains the rest on what that gave. With augmentation every image is another one in every
-    epoch, so the whole network runs. Either way a step is one graph with TensorFlow's fused
-    optimizer kernels; a head on features, whose steps take less than Python between them,
-    runs whole epochs as one graph.
+    epoch: what the frozen layers give for each is kept for other trials, or the whole
+    network runs. Either way a step is one graph with TensorFlow's fused optimizer kernels;
+    a head on features, whose steps take less than Python between them, runs whole epochs as
+    one graph.
     """
 
     def _compile(self) -> keras.Model:
@@ -55,14 +59,18 @@ class FastEngine(PlainEngine):
 
     def _can_cache(self) -> bool:
         task = self.task
-        if task.stage.augment or task.max_steps is not None:
-            return False
-        budget = free_memory() // 3 if task.cache_budget is None else task.cache_budget
-        images = len(task.train) + len(task.validation or ())
         boundary = find_boundary(task.model)
+        if task.max_steps is not None or not is_worth_keeping(task.model, boundary):
+            return False
+        images, augmented = len(task.train), bool(task.stage.augment)
+        if augmented:  # one view of each image per epoch
+            images *= task.stage.epochs
+            if task.programs is None and not _are_vectors(boundary):
+                return False  # nobody else would read so much
+        images += len(task.validation or ())
+        budget = free_memory() // 3 if task.cache_budget is None else task.cache_budget
         width = np.dtype(keras.config.floatx()).itemsize
-        fits = count_values(boundary) * images * width <= budget
-        return fits and is_worth_keeping(task.model, boundary)
+        return count_values(boundary) * images * width <= budget
 
     def _take_program(self) -> keras.Model:
         task, self.validation = self.task, None
@@ -102,25 +110,31 @@ class FastEngine(PlainEngine):
 
     def _extract(self) -> None:
         task, plain = self.task, self.batches
-        self.batches = ActivationTraining(
-            self._find(plain.arrays),
-            batch_size=plain.batch_size,
-            seed=plain.seed,
-            max_steps=plain.max_steps,
-        )
+        if plain.augmentation is None:
+            found = self._find(plain.arrays)
+            sizes = {"batch_size": plain.batch_size, "max_steps": plain.max_steps}
+            self.batches = ActivationTraining(found, seed=plain.seed, **sizes)
+        else:
+            self.batches = ViewTraining(
+                plain, partial(self._find_by, extract_view, keras.config.floatx())
+            )
+            self.batches.set_epoch(task.first_epoch)
         if task.validation is not None:
             labelled = prepare_labels(task.validation, task.stage, task.num_classes)
             self.validation = self._find(labelled)
 
     def _find(self, arrays: Arrays) -> Activations:
-        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), "float32"),)
+        return self._find_by(extract, "float32", arrays)
+
+    def _find_by(self, extract: Callable, dtype: str, source: Any) -> Activations:
+        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), dtype),)
         run = self.program.graph(build_prefix, pixels)
         task = self.task
-        return extract(self.program.split, run, arrays, task.store, task.digests)
+        return extract(self.program.split, run, source, task.store, task.digests)
 
     def _is_small(self) -> bool:
         """Whether steps are those of a head: what is left is a vector per image."""
-        return all(len(tensor.shape) == 2 for tensor in self.program.split.boundary)
+        return _are_vectors(self.program.split.boundary)
 
     def _sees_epochs(self) -> bool:
         """Whether no callback of the user asks to be called for each batch."""
@@ -156,11 +170,11 @@ class FastEngine(PlainEngine):
     def _build_training(self) -> Callable:
         if not self.by_epoch:
             return run_batches(self.program.graph(build_step, specify(self.batches[0])))
-        rows = self.batches.arrays.rows
-        run = self.program.graph(build_epoch, specify(rows))
+        run = self.program.graph(build_epoch, specify(self.batches.arrays.rows))
 
         def train(iterator: Iterator) -> dict[str, Any]:
             next(iterator)
+            rows = self.batches.arrays.rows
             run(rows, self.batches.order, self._compute_rates(), self.batches.batch_size)
             return self.model.get_metrics_result()
 
@@ -224,6 +238,10 @@ class _Counter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.engine.epoch = self.next
         self.next += 1
+
+
+def _are_vectors(boundary: Sequence[keras.KerasTensor]) -> bool:
+    return all(len(tensor.shape) == 2 for tensor in boundary)
 
 
 def _tick() -> tf.data.Dataset:
