@@ -137,7 +137,9 @@ class FastEngine(PlainEngine):
         return _are_vectors(self.program.split.boundary)
 
     def _sees_epochs(self) -> bool:
-        """Whether no callback of the user asks to be called for each batch."""
+        """Whether nobody asks for batches: callbacks of the user, `KERAS_MAX_STEPS_...`."""
+        if keras.config.max_steps_per_epoch():
+            return False
         hooks = [*BATCH_HOOKS, *TEST_HOOKS]
         return not any(
             _overrides(callback, hook)
