@@ -417,6 +417,17 @@ def test_check_says_what_is_wrong_with_an_empty_folder(capsys, tmp_path):
     assert str(tmp_path) in out + err
 
 
+def test_doctor_knows_the_cache(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "kerastl/activations/key").mkdir(parents=True)
+    (tmp_path / "kerastl/activations/key/0.npy").write_bytes(bytes(5_000_000))
+    code, out, _ = call(capsys, "doctor", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["cache_folder"] == str(tmp_path / "kerastl")
+    assert facts["cache_gb"] == 0.005
+
+
 def test_check_and_dry_run_never_import_tensorflow(image_folder):
     folder = image_folder({"cat": 8, "dog": 8})
     assert not list_heavy("check", folder) & {"tensorflow", "keras"}

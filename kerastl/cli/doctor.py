@@ -41,6 +41,7 @@ def examine() -> dict[str, Any]:
         "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         "korean_font": _find_font(),
         **_find_weights(),
+        **_measure_cache(),
     }
 
 
@@ -67,6 +68,14 @@ def _find_weights() -> dict[str, Any]:
 
     cached = [name for name, base in BASES.items() if cached_path(base).is_file()]
     return {"weights_folder": _shorten(cache_folder()), "weights_cached": cached}
+
+
+def _measure_cache() -> dict[str, Any]:
+    from kerastl.finetuning.entries import cache_folder
+
+    folder = cache_folder("")
+    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    return {"cache_folder": _shorten(folder), "cache_gb": round(sum(sizes) / 1e9, 3)}
 
 
 def _shorten(path: Path) -> str:
