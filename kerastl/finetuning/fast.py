@@ -21,6 +21,7 @@ from kerastl.finetuning.activations import (
     extract,
 )
 from kerastl.finetuning.compiling import prepare_labels
+from kerastl.finetuning.costs import choose_caching
 from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
 from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.programs import Program
@@ -55,14 +56,16 @@ class FastEngine(PlainEngine):
 
     def _can_cache(self) -> bool:
         task = self.task
-        if task.stage.augment or task.max_steps is not None:
-            return False
-        budget = free_memory() // 3 if task.cache_budget is None else task.cache_budget
-        images = len(task.train) + len(task.validation or ())
         boundary = find_boundary(task.model)
-        width = np.dtype(keras.config.floatx()).itemsize
-        fits = count_values(boundary) * images * width <= budget
-        return fits and is_worth_keeping(task.model, boundary)
+        return choose_caching(
+            task.stage,
+            count_values(boundary),
+            len(task.train) + len(task.validation or ()),
+            free_memory() // 3 if task.cache_budget is None else task.cache_budget,
+            worthwhile=is_worth_keeping(task.model, boundary),
+            limited=task.max_steps is not None,
+            width=np.dtype(keras.config.floatx()).itemsize,
+        ).cached
 
     def _take_program(self) -> keras.Model:
         task, self.validation = self.task, None
