@@ -235,14 +235,14 @@ def test_a_plan_says_what_each_stage_costs():
     ]  # fmt: skip
     stage = next(n for n, line in enumerate(lines) if "last-15" in line)
     assert "0.0513 GFLOP forward per image up to there, 0.0324 above" in lines[stage + 2]
-    assert "steps 1.6 times cheaper" in lines[stage + 2]
+    assert "steps are 1.6 times cheaper" in lines[stage + 2]
     assert lines[-1].startswith("costs     about 1.17 TFLOP in all, 2.92 with all layers")
 
 
 def test_a_plan_says_why_frozen_layers_run_in_every_epoch():
     text = "\n".join(plan(cache_budget=10**6))
     assert "their output would take 70.7 MB, at most 1.0 MB (cache_budget)" in text
-    assert "steps from there on would be 1.6 times cheaper" in text
+    assert "run once, steps would be 1.6 times cheaper" in text
     augmented = "\n".join(plan(augment=("flip",)))
     assert augmented.count("augmentation shows other images in each") == 2
     assert "with all layers in every epoch" not in augmented

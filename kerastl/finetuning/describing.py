@@ -52,8 +52,8 @@ def describe_cost(cost: StageCost, limit: str) -> list[str]:
     >>> costs = estimate_stages(network, [Stage(name="head")], 800, 200, 4 * 10**9)
     >>> print(*describe_cost(costs[0], "cache_budget"), sep="\\n")
     frozen layers run once: their output takes 2.0 MB, at most 4.0 GB (cache_budget)
-    30.7 GFLOP forward per image up to there, under 0.001 above;
-    steps 1,500,000 times cheaper
+    30.7 GFLOP forward per image up to there, under 0.001 above, so that steps are
+    1,500,000 times cheaper
     about 30.7 TFLOP, 307 with all layers in every epoch
     """
     cut, choice = cost.cut, cost.choice
@@ -64,13 +64,13 @@ def describe_cost(cost: StageCost, limit: str) -> list[str]:
         return [*lines, f"{forward} GFLOP forward per image; about {total} TFLOP"]
     below = show_number(cut.below / GIGA)
     work = f"{below} GFLOP forward per image up to there, {above} above"
-    steps = "steps" if choice.cached else "steps from there on would be"
+    gain = describe_gain(cut.gain)
+    if choice.reason == OVER:
+        work += f"; run once, steps would be {gain}"
+    if choice.cached:
+        work += f", so that steps are {gain}"
     rest = f", {show_number(cost.plain / TERA)} with all layers in every epoch"
-    return [
-        *lines,
-        f"{work}; {steps} {describe_gain(cut.gain)}",
-        f"about {total} TFLOP{rest if choice.cached else ''}",
-    ]
+    return [*lines, work, f"about {total} TFLOP{rest if choice.cached else ''}"]
 
 
 def describe_gain(gain: float) -> str:
