@@ -10,7 +10,7 @@ SEARCH_SETTINGS := MODE N_ITER SPACE REPEATS CV REFIT JOBS ENGINE MAX_MINUTES TR
 given = $(foreach name,$(1),$(if $(filter command%,$(origin $(name))),$(name)))
 flag = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) $(call quote,$($(1)))
 # a process per core, up to four: each loads TensorFlow
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 quote = '$(subst ','\'',$(1))'
 flags = $(foreach name,$(call given,$(1)),$(call flag,$(name)))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 # module, options at full size, options with --quick
 Part = tuple[str, tuple[str, ...], tuple[str, ...]]
+WHOLE = ("--trainable", "all")
 LARGE = ("--image-size", "224")
 PARTS: tuple[Part, ...] = (
     ("startup", (), ()),
@@ -23,7 +24,7 @@ PARTS: tuple[Part, ...] = (
     ("heads", (), ()),
     ("schedules", (), ()),
     ("searching", (), ()),
-    ("searching", ("--trainable", "all"), ("--trainable", "all")),
+    ("searching", WHOLE, (*WHOLE, "--images", "60", "--epochs", "1")),
     (
         "searching",
         (*LARGE, "--images", "200"),

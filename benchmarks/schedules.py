@@ -56,7 +56,7 @@ class Settings:
         return Task(**size, base=self.exact_base, batch_sizes=(16,), validation=0.25)
 
 
-QUICK = Settings(images=60, epochs=2, base="vgg16", exact_base="vgg16", exact_images=60)
+QUICK = Settings(images=60, epochs=2, base="vgg16", exact_base="tiny", exact_images=60)
 
 
 def build(task: Task) -> "keras.Model":

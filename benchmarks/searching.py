@@ -34,9 +34,9 @@ TARGETS = {
     ("head", 224): {BY_HAND: 50},
     ("all", 32): {BY_HAND: 3, "KerasTuner": 3},
 }
-# One trial's best accuracy varies by up to 0.065 (standard deviation over four orders of the
-# images, most at rate 0.01), so two orders differ by 0.09; the largest of nine differences
-# stays below 2.7 times that, 19 times in 20.
+# A trial's best accuracy varies by up to 0.065 (standard deviation over four orders of the
+# images, most at rate 0.01), so that of two orders differs by 0.09; the largest of nine
+# such differences stays below 2.7 times that, 19 times in 20.
 SCORE_TOLERANCE = 0.25
 NEEDED = {"KerasTuner": ("keras_tuner", "tensorboard")}
 INSTALL = "pip install keras-tuner==1.4.8 tensorboard"

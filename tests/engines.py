@@ -30,6 +30,16 @@ CASES = {
             "lr_schedule": "cosine", "warmup_epochs": 1,
         },
     ),
+    "augmented head": (
+        {"hidden": (8,), "dropout": 0.2},
+        {
+            "schedule": "feature-extraction", "epochs": 3, "class_weight": "balanced",
+            "augment": ("flip", "crop"),
+        },
+    ),
+    "mixed head": (
+        {}, {"schedule": "feature-extraction", "epochs": 2, "augment": ("flip", "mixup")},
+    ),
     "early stopping": ({}, {"schedule": "fine-tune", "epochs": 6, "patience": 1}),
     "exact head": ({}, {"schedule": "lp-ft", "epochs": (1, 2)}),
     "no validation": ({}, {"schedule": "feature-extraction", "epochs": 2}),

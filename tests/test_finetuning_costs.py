@@ -17,6 +17,7 @@ from kerastl.finetuning.cuts import (
 )
 from kerastl.finetuning.describing import describe_choice, describe_cost
 from kerastl.finetuning.planning import plan_job
+from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.tasks import StageTask
 from kerastl.models import build_model, layer_table
 from kerastl.options import Options
@@ -156,20 +157,30 @@ def test_frozen_layers_above_random_ones_run_again_but_need_no_gradients():
 def test_a_stage_sums_up():
     network = Network("vgg16", (64, 64), 10)
     stage = Stage(name="top", unfreeze="block5", epochs=3)
-    (cost,) = estimate_stages(network, [stage], 100, 20, 10 * GB)
+    (cost,) = estimate_stages(network, [stage], (100, 20), 10 * GB)
     cut = cost.cut
     assert cost.once == 120 * cut.below
     assert cost.total - cost.once == 3 * (100 * (cut.above + cut.backward) + 20 * cut.above)
     every = cut.below + cut.above
     assert cost.plain == 3 * (100 * (every + cut.backward) + 20 * every)
-    (again,) = estimate_stages(network, [stage], 100, 20, 0)
+    (again,) = estimate_stages(network, [stage], (100, 20), 0)
     assert again.total == again.plain == cost.plain
+
+
+def test_augmented_images_are_other_images_in_every_epoch():
+    network = Network("vgg16", (64, 64), 10)
+    stage = Stage(name="head", epochs=3, augment=("flip",))
+    (cost,) = estimate_stages(network, [stage], (100, 20), 10 * GB)
+    cut = cost.cut
+    saved = 2 * 20 * cut.below  # validation images are the same ones
+    assert cost.plain - cost.total == saved
+    assert cost.choice.size == 4 * 512 * (3 * 100 + 20)
 
 
 def test_an_exact_head_takes_one_pass():
     network = Network("tiny", (32, 32), 10)
     stage = Stage(name="probe", solver="exact", epochs=1)
-    (cost,) = estimate_stages(network, [stage], 100, 20, 0)
+    (cost,) = estimate_stages(network, [stage], (100, 20), 0)
     assert cost.total == cost.plain == 120 * sum(one.flops for one in network.operations)
     assert describe_cost(cost, "cache_budget")[0].startswith("all layers run once")
 
@@ -183,7 +194,24 @@ def test_an_exact_head_takes_one_pass():
         ({}, 400, {}, True, "fits", "frozen layers run once"),
         ({}, 399, {}, False, "over", "would take 0.0 MB"),
         ({}, 400, {"width": 8}, False, "over", "would take"),
-        ({"augment": ("flip",)}, 400, {}, False, "augmented", "other images"),
+        ({"augment": ("flip",)}, 819 * 4, {}, False, "over", "would take"),
+        ({"augment": ("flip",)}, 820 * 4, {}, True, "views", "kept, their output takes"),
+        (
+            {"augment": ("flip",)},
+            9999,
+            {"are_vectors": False},
+            False,
+            "augmented",
+            "augmentation shows other images",
+        ),
+        (
+            {"augment": ("flip",)},
+            9999,
+            {"are_vectors": False, "shared": True},
+            True,
+            "views",
+            "kept, their output takes",
+        ),
         ({}, 400, {"limited": True}, False, "limited", "cut short"),
         ({}, 400, {"worthwhile": False}, False, "nothing", "none is frozen"),
         ({"solver": "exact", "epochs": 1}, 0, {}, True, "exact", "solved"),
@@ -192,7 +220,7 @@ def test_an_exact_head_takes_one_pass():
 def test_frozen_layers_run_once_or_there_is_a_reason(
     stage, budget, settings, cached, reason, words
 ):
-    choice = choose_caching(Stage(name="s", **stage), 10, 10, budget, **settings)
+    choice = choose_caching(Stage(name="s", **stage), 10, (8, 2), budget, **settings)
     assert (choice.cached, choice.reason) == (cached, reason)
     assert words in describe_choice(choice, "cache_budget")
 
@@ -200,22 +228,24 @@ def test_frozen_layers_run_once_or_there_is_a_reason(
 @pytest.mark.parametrize("unfreeze", ["head", 15, "all"])
 @pytest.mark.parametrize("augment", [(), ("flip",)])
 @pytest.mark.parametrize("short", [0, 1])
-def test_the_plan_chooses_as_the_engine_does(unfreeze, augment, short):
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_plan_chooses_as_the_engine_does(unfreeze, augment, short, shared):
     stage = Stage(name="s", unfreeze=unfreeze, augment=augment)
     model = build_model("tiny", weights=None)
     freeze_layers(model, layer_table(model), stage)
-    cut = plan_cut(Network("tiny", (32, 32), 10), stage)
-    budget = cut.values * 70 * 4 - short
+    network = Network("tiny", (32, 32), 10)
+    seen = 50 * (stage.epochs if augment else 1) + 20
+    budget = plan_cut(network, stage).values * seen * 4 - short
     task = StageTask(
         model, stage, range(50), range(20), num_classes=10, multi_label=False, seed=0,
-        cache_budget=budget,
+        cache_budget=budget, programs=Programs() if shared else None,
     )  # fmt: skip
     engine = fast.FastEngine.__new__(fast.FastEngine)
     engine.task = task
-    network = Network("tiny", (32, 32), 10)
-    (cost,) = estimate_stages(network, [stage], 50, 20, budget)
+    (cost,) = estimate_stages(network, [stage], (50, 20), budget, shared=shared)
     assert cost.choice.cached == engine._can_cache()
-    assert cost.choice.cached == (not augment and not short and unfreeze != "all")
+    alone = augment and unfreeze != "head" and not shared
+    assert cost.choice.cached == (not short and not alone and unfreeze != "all")
 
 
 # What is printed
@@ -244,8 +274,9 @@ def test_a_plan_says_why_frozen_layers_run_in_every_epoch():
     assert "their output would take 70.7 MB, at most 1.0 MB (cache_budget)" in text
     assert "run once, steps would be 1.6 times cheaper" in text
     augmented = "\n".join(plan(augment=("flip",)))
-    assert augmented.count("augmentation shows other images in each") == 2
-    assert "with all layers in every epoch" not in augmented
+    assert "over other images in each; kept, their output takes 3.6 MB" in augmented
+    assert "augmentation shows other images in each" in augmented
+    assert "times cheaper" not in augmented
     assert "none is frozen below" in "\n".join(plan(schedule="full"))
     assert "a third of the free memory" in "\n".join(plan())
 

@@ -44,20 +44,8 @@ def shown(notebook):
     return "\n".join(texts)
 
 
-@pytest.fixture(scope="module")
-def execute(tmp_path_factory):
-    """Run a notebook with one epoch of two steps per stage; each is run once."""
-    done = {}
-
-    def run(path):
-        if path not in done:
-            done[path] = run_notebook(path, tmp_path_factory.mktemp(path.stem))
-        return done[path]
-
-    return run
-
-
 def run_notebook(path, folder):
+    """Run a notebook with one epoch of two steps per stage."""
     fast = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "2"}
     environment = {
         **os.environ,
@@ -107,32 +95,38 @@ def test_it_is_thin(path):
         assert len(code.splitlines()) <= LONGEST_CELL
 
 
-@every_notebook
-def test_every_cell_runs(path, execute):
-    notebook, _ = execute(path)
-    for cell in code_cells(notebook):
-        assert cell["execution_count"] is not None
-        assert not [o for o in cell["outputs"] if o["output_type"] == "error"]
-
-
-def test_the_quick_start_ends_in_a_folder_and_a_prediction(execute):
-    notebook, folder = execute(NOTEBOOKS[0])
+def check_quick_start(notebook, folder):
     assert (folder / "runs/digits/model.keras").is_file()
     assert "test accuracy" in shown(notebook)
     assert "digit.png" in shown(notebook)
 
 
-def test_the_resumed_run_equals_the_whole_one(execute):
-    notebook, _ = execute(NOTEBOOKS[1])
+def check_resumed_run(notebook, folder):
     assert "the power is gone" in shown(notebook)
     compared = [c for c in code_cells(notebook) if "whole.model" in "".join(c["source"])]
     assert compared[0]["outputs"][-1]["data"]["text/plain"] == ["True"]
 
 
-def test_the_search_that_goes_on_runs_what_was_not_run(execute):
-    notebook, folder = execute(NOTEBOOKS[2])
+def check_resumed_search(notebook, folder):
+    """What was not run before the search went on is run."""
     assert "not run" in shown(notebook)
     results = sorted((folder / "runs/grid/trials").glob("*/result.json"))
     assert len(results) == 2
     assert (folder / "runs/grid/best/model.keras").is_file()
     assert "test accuracy" in shown(notebook)
+
+
+CHECKS = {
+    "01_quickstart": check_quick_start,
+    "02_hybrid_finetuning": check_resumed_run,
+    "03_search": check_resumed_search,
+}
+
+
+@every_notebook
+def test_every_cell_runs_and_shows_what_the_text_says(path, tmp_path):
+    notebook, folder = run_notebook(path, tmp_path)
+    for cell in code_cells(notebook):
+        assert cell["execution_count"] is not None
+        assert not [o for o in cell["outputs"] if o["output_type"] == "error"]
+    CHECKS[path.stem](notebook, folder)

@@ -31,7 +31,11 @@ CASES = {
         {"optimizer": ["adam", "sgd"], "weight_decay": [0.0, 0.1], "dropout": [0.0, 0.5]},
         {},
     ),
-    "nothing kept": ({"learning_rate": [0.1, 0.01]}, {"augment": ("flip",)}),
+    "nothing kept": ({"learning_rate": [0.1, 0.01]}, {"schedule": "full"}),
+    "augmentation": (
+        {"learning_rate": [0.1, 0.01], "batch_size": [8, 16], "1__epochs": [1, 2]},
+        {"augment": ("flip",)},
+    ),
     "a full one, then the head": (
         {"learning_rate": [0.1, 0.01]},
         {
@@ -87,7 +91,8 @@ def test_a_search_does_what_was_counted(case, tmp_path, monkeypatch):
     cost = estimate_search(plan, job.data)
     kept = tmp_path / "cache" / "kerastl" / "activations"
     entries = len([*kept.iterdir()]) if kept.exists() else 0
-    assert cost.cuts == entries / 2  # of training and validation images
+    splits = 1 if cost.views else 2  # that are the same in every epoch
+    assert splits * cost.cuts + cost.views == entries
     models = trials._workshop._kept.values()
     assert cost.programs == sum(len(model.programs._kept) for model in models)
     assert cost.stages.total() - cost.stages[SHARED] == len(trained)
@@ -98,7 +103,7 @@ IMAGES = (49, 21)
 
 
 def cost_of(*stages):
-    return estimate_stages(NETWORK, stages, *IMAGES, GB)
+    return estimate_stages(NETWORK, stages, IMAGES, GB)
 
 
 def test_a_cut_is_counted_once_and_epochs_each_time():
@@ -124,7 +129,7 @@ def test_shared_stages_are_counted_once():
 def test_folds_and_repeats_count_each_time():
     space = {"learning_rate": [0.1, 0.01]}
     found = estimate(space, settings={"cv": 5, "repeats": 2})
-    (cost,) = estimate_stages(NETWORK, [Stage(name="head", epochs=1)], 56, 14, GB)
+    (cost,) = estimate_stages(NETWORK, [Stage(name="head", epochs=1)], (56, 14), GB)
     # pretrained features are the same in both repeats
     assert found.total == 5 * cost.once + 2 * 5 * 2 * cost.count_epochs(1, cached=True)
     assert found.cuts == 5
@@ -155,5 +160,15 @@ def test_a_plan_says_it():
     drawn = describe_search(
         make_job({"learning_rate": [0.1, 0.01]}, "tpe", {"n_iter": 2}, augment=("flip",))
     )
-    words = "with all layers in every epoch, for augmentation"
+    words = "with frozen layers run once, of augmented images in each epoch: 1 cut of"
     assert f"2 of 2 of trials drawn at random {words}" in drawn
+
+
+def test_augmented_images_are_counted_once_per_epoch_and_batch_size():
+    space = {"learning_rate": [0.1, 0.01], "batch_size": [8, 16]}
+    found = estimate(space, augment=("flip",), epochs=3)
+    stage = Stage(name="head", epochs=3, augment=("flip",))
+    (cost,) = estimate_stages(NETWORK, [stage], IMAGES, GB, shared=True)
+    below, each = cost.cut.below, cost.count_epochs(3, cached=True)
+    assert found.total == below * 21 + 2 * 3 * below * 49 + 4 * each
+    assert found.views == 6

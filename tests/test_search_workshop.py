@@ -9,8 +9,9 @@ import pytest
 from engines import make_data
 
 import kerastl
-from kerastl.finetuning import loop, programs
+from kerastl.finetuning import activations, loop, programs
 from kerastl.finetuning.programs import Program
+from kerastl.finetuning.storing import ActivationStore
 from kerastl.options import Options, to_toml
 from kerastl.search import trials, workshop
 from kerastl.search.candidates import apply_parameters
@@ -151,6 +152,25 @@ def test_a_trial_does_not_depend_on_those_before_it(monkeypatch, arrays, params)
         run(arrays, **before)
     assert strip(run(arrays, **params)) == strip(alone)
     assert strip(run(arrays, **params)) == strip(alone)
+
+
+def test_augmented_images_go_through_the_base_once_for_all_trials(
+    arrays, count, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    settings = {"schedule": "fine-tune", "augment": ["flip", "crop"], "epochs": 2}
+    rates = (0.01, 0.003)
+    alone = []
+    for rate in rates:
+        monkeypatch.setattr(trials, "_workshop", workshop.Workshop())
+        alone.append(run(arrays, learning_rate=rate, **settings))
+    entries = {path.name for path in (tmp_path / "kerastl/activations").iterdir()}
+    assert len(entries) == 2 * (2 + 1)  # of two cuts: two epochs, and validation images
+    monkeypatch.setattr(activations, "compute_arrays", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(ActivationStore, "_make", lambda *_: pytest.fail("again"))
+    assert [strip(run(arrays, learning_rate=rate, **settings)) for rate in rates] == [
+        strip(fit) for fit in alone
+    ]
 
 
 def test_two_models_are_kept_and_the_oldest_goes(arrays, count):

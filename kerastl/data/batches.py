@@ -45,7 +45,8 @@ class TrainingBatches(keras.utils.PyDataset):
         augmentation: Applied to every batch; None for none.
         max_steps: Fewer batches per epoch, for trying things out.
 
-    `order` has the rows in the epoch's order.
+    `order` has the rows in the epoch's order, which `epoch_seed` decides with all else that
+    is random in it.
 
     Example:
 
@@ -71,8 +72,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Make order and augmentation those of `epoch`, counted from 0."""
-        self._epoch_seed = derive_seed(self.seed, epoch)
-        generator = np.random.default_rng(self._epoch_seed)
+        self.epoch_seed = derive_seed(self.seed, epoch)
+        generator = np.random.default_rng(self.epoch_seed)
         self.order = generator.permutation(len(self.arrays))
 
     def __len__(self) -> int:
@@ -82,7 +83,7 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         first = index * self.batch_size
         chosen = self.order[first : first + self.batch_size]
-        images, labels = self._augment(chosen, derive_seed(self._epoch_seed, index))
+        images, labels = self._augment(chosen, derive_seed(self.epoch_seed, index))
         if self.arrays.weights is None:
             return images, labels
         return images, labels, self.arrays.weights[chosen]

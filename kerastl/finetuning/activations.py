@@ -7,7 +7,7 @@ import platform
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -17,10 +17,11 @@ import tensorflow as tf
 import kerastl
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
 from kerastl.finetuning.cuts import Split
-from kerastl.finetuning.storing import ActivationStore, Form
+from kerastl.finetuning.storing import ActivationStore, Form, compute_arrays
 from kerastl.models import get_info
 
-EXTRACTION_BATCH = 64  # a larger one gains little and takes memory
+# of one batch: more gains little and takes memory, of which early layers need most
+PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2**20, 256
 CHUNK = 1 << 24  # bytes of pixels digested at once
 
 
@@ -76,13 +77,61 @@ def extract(
     forms = [
         ((len(arrays), *tensor.shape[1:]), str(tensor.dtype)) for tensor in split.boundary
     ]
+    fill = partial(_fill, run, arrays)
     if store is None:
-        tensors = [np.empty(shape, dtype) for shape, dtype in forms]
-        _fill(run, arrays, tensors)
+        tensors = compute_arrays(forms, fill)
     else:
         key = identify(split, arrays.pixels, forms, digests)
-        tensors = store.get(key, forms, lambda out: _fill(run, arrays, out))
+        tensors = store.get(key, forms, fill)
     return Activations(tuple(tensors), arrays.labels, arrays.weights)
+
+
+def extract_view(
+    split: Split,
+    run: Callable,
+    batches: TrainingBatches,
+    store: ActivationStore | None,
+    digests: Mapping[str, str],
+) -> Activations:
+    """Run the prefix over one epoch's augmented images, or find what it gave before.
+
+    Trials with the same seed, batch size and augmentation draw the same images in the same
+    epoch, so the first of them computes for all.
+
+    Args:
+        split: As for `extract`.
+        run: As for `extract`.
+        batches: Set to the epoch.
+        store: As for `extract`.
+        digests: As for `extract`.
+
+    Returns:
+        Activations, labels and weights in the order of the batches.
+    """
+    arrays, rows = batches.arrays, len(batches) * batches.batch_size
+    count = min(rows, len(arrays))
+    forms = [((count, *tensor.shape[1:]), str(tensor.dtype)) for tensor in split.boundary]
+    mixed = keras.config.floatx() if arrays.labels.ndim > 1 else arrays.labels.dtype.name
+    forms.append(((count, *arrays.labels.shape[1:]), mixed))
+
+    def fill(out: Sequence[np.ndarray]) -> None:
+        for index in range(len(batches)):
+            images, labels, *_ = batches[index]
+            part = slice(index * batches.batch_size, (index + 1) * batches.batch_size)
+            outputs = tf.nest.flatten(run(tf.convert_to_tensor(images)))
+            for array, output in zip(out, [*outputs, labels], strict=True):
+                array[part] = output
+
+    if store is None:
+        *tensors, labels = compute_arrays(forms, fill)
+    else:
+        view = [*batches.augmentation.names, batches.epoch_seed, batches.batch_size]
+        view.append(digest_array(arrays.labels))
+        key = identify(split, arrays.pixels, forms, digests, view=view)
+        *tensors, labels = store.get(key, forms, fill)
+    chosen = batches.order[:count]
+    weights = None if arrays.weights is None else arrays.weights[chosen]
+    return Activations(tuple(tensors), labels, weights)
 
 
 def build_prefix(split: Split, specs: Any) -> Callable:
@@ -93,10 +142,12 @@ def build_prefix(split: Split, specs: Any) -> Callable:
 
 
 def _fill(run: Callable, arrays: Arrays, tensors: Sequence[np.ndarray]) -> None:
-    batches = EvaluationBatches(arrays, batch_size=EXTRACTION_BATCH)
+    height, width = arrays.pixels.shape[1:3]
+    size = min(IMAGES_AT_ONCE, max(1, PIXELS_AT_ONCE // (height * width)))
+    batches = EvaluationBatches(arrays, batch_size=size)
     for index in range(len(batches)):
         outputs = run(tf.convert_to_tensor(batches[index][0]))
-        rows = slice(index * EXTRACTION_BATCH, (index + 1) * EXTRACTION_BATCH)
+        rows = slice(index * size, (index + 1) * size)
         for tensor, output in zip(tensors, tf.nest.flatten(outputs), strict=True):
             tensor[rows] = output.numpy()
 
@@ -106,6 +157,36 @@ class ActivationTraining(TrainingBatches):
 
     def _augment(self, chosen: np.ndarray, seed: int) -> tuple:
         return self.arrays.take(chosen), self.arrays.labels[chosen]
+
+
+class ViewTraining(keras.utils.PyDataset):
+    """The batches of `TrainingBatches` with augmentation, of activations.
+
+    Args:
+        plain: The batches of images.
+        find: Returns the activations of the epoch they are set to.
+    """
+
+    def __init__(
+        self, plain: TrainingBatches, find: Callable[[TrainingBatches], Activations]
+    ):
+        super().__init__(workers=1)
+        self.plain, self.find, self.batch_size = plain, find, plain.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have the activations of an epoch, counted from 0, computed or found."""
+        self.plain.set_epoch(epoch)
+        self.arrays = self.find(self.plain)
+        self.order = np.arange(len(self.arrays))
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def __getitem__(self, index: int) -> tuple:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        batch = (self.arrays.take(part), self.arrays.labels[part])
+        weights = self.arrays.weights
+        return batch if weights is None else (*batch, weights[part])
 
 
 class ActivationEvaluation(EvaluationBatches):
@@ -120,7 +201,11 @@ class ActivationEvaluation(EvaluationBatches):
 
 
 def identify(
-    split: Split, pixels: np.ndarray, forms: Sequence[Form], digests: Mapping[str, str]
+    split: Split,
+    pixels: np.ndarray,
+    forms: Sequence[Form],
+    digests: Mapping[str, str],
+    view: Sequence[Any] = (),
 ) -> str:
     """Return the digest of all that activations depend on, to the last digit.
 
@@ -137,6 +222,7 @@ def identify(
         "forms": forms,
         "weights": [digests.get(layer.name) for layer in split.prefix.layers],
         "pixels": digest_array(pixels),
+        "view": list(view),
         "platform": describe_platform(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

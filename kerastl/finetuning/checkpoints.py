@@ -53,6 +53,9 @@ class Keeper(Protocol):
     def save_start(self, progress: Progress, weights: Sequence[np.ndarray]) -> None:
         """Keep the whole model as a stage finds it."""
 
+    def wants_epoch(self, progress: Progress) -> bool:
+        """Tell whether the epoch just finished is to be kept; its arrays are large."""
+
     def save_epoch(self, progress: Progress, arrays: EpochArrays) -> None:
         """Keep one finished epoch."""
 
@@ -62,6 +65,10 @@ class NoKeeper:
 
     def save_start(self, progress: Progress, weights: Sequence[np.ndarray]) -> None:
         """Do nothing."""
+
+    def wants_epoch(self, progress: Progress) -> bool:
+        """Return False."""
+        return False
 
     def save_epoch(self, progress: Progress, arrays: EpochArrays) -> None:
         """Do nothing."""
@@ -80,6 +87,10 @@ class FolderKeeper:
         progress.epoch_file = None
         self.folder.write_arrays(progress.start_file, _numbered("weights", weights))
         self._commit(progress, old)
+
+    def wants_epoch(self, progress: Progress) -> bool:
+        """Return True: every finished epoch can be gone on from."""
+        return True
 
     def save_epoch(self, progress: Progress, arrays: EpochArrays) -> None:
         """Commit one finished epoch: only what the stage trains, so it stays small."""

@@ -13,7 +13,7 @@ from kerastl.stages import Stage
 
 FLOAT32 = 4  # bytes of a number
 # why what is frozen runs once or does not
-EXACT, FITS = "exact", "fits"
+EXACT, FITS, VIEWS = "exact", "fits", "views"
 AUGMENTED, LIMITED, NOTHING, OVER = "augmented", "limited", "nothing", "over"
 
 
@@ -23,9 +23,9 @@ class Choice:
 
     Args:
         cached: Whether it does.
-        reason: `"exact"` (the head is solved on features), `"fits"`, `"augmented"`,
-            `"limited"` (to few steps), `"nothing"` (is frozen but preprocessing) or
-            `"over"` (the budget).
+        reason: `"exact"` (the head is solved on features), `"fits"`, `"views"` (of
+            augmented images, once each), `"augmented"`, `"limited"` (to few steps),
+            `"nothing"` (is frozen but preprocessing) or `"over"` (the budget).
         size: Bytes that its output takes for all images.
         budget: Bytes that it may take.
     """
@@ -39,21 +39,25 @@ class Choice:
 def choose_caching(
     stage: Stage,
     values_per_image: int,
-    images: int,
+    images: tuple[int, int],
     budget: int,
     *,
     worthwhile: bool = True,
+    are_vectors: bool = True,
+    shared: bool = False,
     limited: bool = False,
     width: int = FLOAT32,
 ) -> Choice:
     """Decide whether what a stage freezes runs once, before its first epoch.
 
     Args:
-        stage: Augmentation shows other images in every epoch.
+        stage: Augmentation shows another view of each image in every epoch.
         values_per_image: Numbers of the tensors between what is frozen and the rest.
         images: To train on and to validate on.
         budget: Bytes that these tensors may take for all images.
         worthwhile: Whether more than preprocessing is frozen.
+        are_vectors: Whether these tensors are vectors, little enough to keep each view.
+        shared: Whether other trials may read what is kept, so that views are worth it.
         limited: Whether epochs are cut short, to try things out.
         width: Bytes of a number. Default 4.
 
@@ -62,22 +66,25 @@ def choose_caching(
 
     Example:
 
-    >>> choose_caching(Stage(name="head"), 2048, 1000, budget=10**9).cached
+    >>> choose_caching(Stage(name="head"), 2048, (800, 200), budget=10**9).cached
     True
-    >>> choose_caching(Stage(name="head", augment=["flip"]), 2048, 1000, 10**9).reason
-    'augmented'
+    >>> choose_caching(Stage(name="head"), 2048, (800, 200), budget=10**6).reason
+    'over'
     """
-    size = values_per_image * images * width
-    obstacles = {
-        NOTHING: not worthwhile,
-        AUGMENTED: bool(stage.augment),
-        LIMITED: limited,
-        OVER: size > budget,
-    }
+    augmented = bool(stage.augment)
+    train, validation = images
+    views = train * stage.epochs if augmented else train
+    size = values_per_image * (views + validation) * width
     if stage.solver == "exact":
         return Choice(True, EXACT, size, budget)
-    found = next((reason for reason, holds in obstacles.items() if holds), FITS)
-    return Choice(found == FITS, found, size, budget)
+    obstacles = {
+        NOTHING: not worthwhile,
+        LIMITED: limited,
+        AUGMENTED: augmented and not shared and not are_vectors,
+        OVER: size > budget,
+    }
+    found = next((reason for reason, holds in obstacles.items() if holds), None)
+    return Choice(found is None, found or (VIEWS if augmented else FITS), size, budget)
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Cut:
         trained: Names of what trains.
         values: Numbers that cross the cut for one image.
         worthwhile: Whether more than preprocessing is below.
+        are_vectors: Whether only vectors cross it.
         below: FLOPs of one image forward through what is below.
         above: The same through the rest.
         backward: FLOPs of the gradients of one image: of what trains, and of the inputs of
@@ -101,6 +109,7 @@ class Cut:
     trained: tuple[str, ...]
     values: int
     worthwhile: bool
+    are_vectors: bool
     below: int
     above: int
     backward: int
@@ -149,6 +158,7 @@ def find_cut(operations: Sequence[Operation], trained: Collection[str]) -> Cut:
         trained=tuple(one.name for one in operations if one.name in trained),
         values=sum(operations[place].values for place in places),
         worthwhile=all(operations[p].shape != operations[0].shape for p in places),
+        are_vectors=all(len(operations[p].shape) == 1 for p in places),
         below=sum(o.flops for o, f in zip(operations, fixed, strict=True) if f),
         above=sum(o.flops for o, f in zip(operations, fixed, strict=True) if not f),
         backward=sum(
@@ -191,11 +201,16 @@ class StageCost:
 
     @property
     def once(self) -> int:
-        """FLOPs before the first epoch."""
-        images = self.train + self.validation
+        """FLOPs of what is frozen, over images that are the same in every epoch."""
         if self.choice.reason == EXACT:
-            return (self.cut.below + self.cut.above) * images
-        return self.cut.below * images if self.choice.cached else 0
+            return (self.cut.below + self.cut.above) * (self.train + self.validation)
+        train = 0 if self.choice.reason == VIEWS else self.train
+        return self.cut.below * (train + self.validation) if self.choice.cached else 0
+
+    @property
+    def view(self) -> int:
+        """FLOPs of what is frozen, over the images of one epoch that are kept."""
+        return self.cut.below * self.train if self.choice.reason == VIEWS else 0
 
     def count_epochs(self, epochs: int, *, cached: bool) -> int:
         """Return the FLOPs of some epochs, with what is frozen known or in each."""
@@ -209,8 +224,9 @@ class StageCost:
     @property
     def total(self) -> int:
         """FLOPs as the stage will run."""
-        cached = self.choice.cached
-        return self.once + self.count_epochs(self.stage.epochs, cached=cached)
+        epochs = self.stage.epochs
+        known = self.count_epochs(epochs, cached=self.choice.cached)
+        return self.once + epochs * self.view + known
 
     @property
     def plain(self) -> int:
@@ -221,30 +237,36 @@ class StageCost:
 
 
 def estimate_stages(
-    network: Network, stages: Sequence[Stage], train: int, validation: int, budget: int
+    network: Network,
+    stages: Sequence[Stage],
+    images: tuple[int, int],
+    budget: int,
+    *,
+    shared: bool = False,
 ) -> tuple[StageCost, ...]:
     """Return what each stage takes, as the fast engine would run it.
 
     Args:
         network: The model.
         stages: Of the schedule.
-        train: Images to train on.
-        validation: Images to validate on.
+        images: To train on and to validate on.
         budget: Bytes that activations may take.
+        shared: Whether it is a trial of a search.
 
     Example:
 
     >>> network = Network("tiny", (32, 32), 10)
     >>> head, top = Stage(name="head"), Stage(name="top", unfreeze="block2")
-    >>> costs = estimate_stages(network, [head, top], 1000, 250, 10**9)
+    >>> costs = estimate_stages(network, [head, top], (1000, 250), 10**9)
     >>> [(cost.choice.reason, cost.choice.size) for cost in costs]
     [('fits', 400000), ('fits', 61440000)]
     """
     costs = []
     for stage in stages:
         cut = plan_cut(network, stage)
+        settings = {"worthwhile": cut.worthwhile, "are_vectors": cut.are_vectors}
         choice = choose_caching(
-            stage, cut.values, train + validation, budget, worthwhile=cut.worthwhile
+            stage, cut.values, images, budget, shared=shared, **settings
         )
-        costs.append(StageCost(stage, cut, choice, train, validation))
+        costs.append(StageCost(stage, cut, choice, *images))
     return tuple(costs)

@@ -10,6 +10,7 @@ from kerastl.finetuning.costs import (
     LIMITED,
     NOTHING,
     OVER,
+    VIEWS,
     Choice,
     StageCost,
 )
@@ -49,7 +50,7 @@ def describe_cost(cost: StageCost, limit: str) -> list[str]:
     >>> from kerastl.bases.operations import Network
     >>> from kerastl.finetuning.costs import estimate_stages
     >>> network = Network("vgg16", (224, 224), 10)
-    >>> costs = estimate_stages(network, [Stage(name="head")], 800, 200, 4 * 10**9)
+    >>> costs = estimate_stages(network, [Stage(name="head")], (800, 200), 4 * 10**9)
     >>> print(*describe_cost(costs[0], "cache_budget"), sep="\\n")
     frozen layers run once: their output takes 2.0 MB, at most 4.0 GB (cache_budget)
     30.7 GFLOP forward per image up to there, under 0.001 above, so that steps are
@@ -67,7 +68,7 @@ def describe_cost(cost: StageCost, limit: str) -> list[str]:
     gain = describe_gain(cut.gain)
     if choice.reason == OVER:
         work += f"; run once, steps would be {gain}"
-    if choice.cached:
+    if choice.reason == FITS:
         work += f", so that steps are {gain}"
     rest = f", {show_number(cost.plain / TERA)} with all layers in every epoch"
     return [*lines, work, f"about {total} TFLOP{rest if choice.cached else ''}"]
@@ -94,6 +95,8 @@ def describe_choice(choice: Choice, limit: str) -> str:
         FITS: f"frozen layers run once: their output takes {size}, {most}",
         NOTHING: "all layers run in every epoch: none is frozen below those that train",
         AUGMENTED: f"{again}: augmentation shows other images in each",
+        VIEWS: f"{again}, over other images in each; kept, their output takes {size}, "
+        f"{most}",
         LIMITED: f"{again}: epochs are cut short",
         OVER: f"{again}: their output would take {size}, {most}",
     }[choice.reason]

@@ -5,6 +5,7 @@ history and loggers see what they always see.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,8 +18,10 @@ from kerastl.finetuning.activations import (
     ActivationEvaluation,
     Activations,
     ActivationTraining,
+    ViewTraining,
     build_prefix,
     extract,
+    extract_view,
 )
 from kerastl.finetuning.compiling import prepare_labels
 from kerastl.finetuning.costs import choose_caching
@@ -45,9 +48,10 @@ class FastEngine(PlainEngine):
 
     What the stage freezes runs once over the images, before the first epoch; each step then
     trains the rest on what that gave. With augmentation every image is another one in every
-    epoch, so the whole network runs. Either way a step is one graph with TensorFlow's fused
-    optimizer kernels; a head on features, whose steps take less than Python between them,
-    runs whole epochs as one graph.
+    epoch: what the frozen layers give for each is kept for other trials, or the whole
+    network runs. Either way a step is one graph with TensorFlow's fused optimizer kernels;
+    a head on features, whose steps take less than Python between them, runs whole epochs as
+    one graph.
     """
 
     def _compile(self) -> keras.Model:
@@ -60,9 +64,11 @@ class FastEngine(PlainEngine):
         return choose_caching(
             task.stage,
             count_values(boundary),
-            len(task.train) + len(task.validation or ()),
+            (len(task.train), len(task.validation or ())),
             free_memory() // 3 if task.cache_budget is None else task.cache_budget,
             worthwhile=is_worth_keeping(task.model, boundary),
+            are_vectors=_are_vectors(boundary),
+            shared=task.programs is not None,
             limited=task.max_steps is not None,
             width=np.dtype(keras.config.floatx()).itemsize,
         ).cached
@@ -105,28 +111,36 @@ class FastEngine(PlainEngine):
 
     def _extract(self) -> None:
         task, plain = self.task, self.batches
-        self.batches = ActivationTraining(
-            self._find(plain.arrays),
-            batch_size=plain.batch_size,
-            seed=plain.seed,
-            max_steps=plain.max_steps,
-        )
+        if plain.augmentation is None:
+            found = self._find(plain.arrays)
+            sizes = {"batch_size": plain.batch_size, "max_steps": plain.max_steps}
+            self.batches = ActivationTraining(found, seed=plain.seed, **sizes)
+        else:
+            self.batches = ViewTraining(
+                plain, partial(self._find_by, extract_view, keras.config.floatx())
+            )
+            self.batches.set_epoch(task.first_epoch)
         if task.validation is not None:
             labelled = prepare_labels(task.validation, task.stage, task.num_classes)
             self.validation = self._find(labelled)
 
     def _find(self, arrays: Arrays) -> Activations:
-        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), "float32"),)
+        return self._find_by(extract, "float32", arrays)
+
+    def _find_by(self, extract: Callable, dtype: str, source: Any) -> Activations:
+        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), dtype),)
         run = self.program.graph(build_prefix, pixels)
         task = self.task
-        return extract(self.program.split, run, arrays, task.store, task.digests)
+        return extract(self.program.split, run, source, task.store, task.digests)
 
     def _is_small(self) -> bool:
         """Whether steps are those of a head: what is left is a vector per image."""
-        return all(len(tensor.shape) == 2 for tensor in self.program.split.boundary)
+        return _are_vectors(self.program.split.boundary)
 
     def _sees_epochs(self) -> bool:
-        """Whether no callback of the user asks to be called for each batch."""
+        """Whether nobody asks for batches: callbacks of the user, `KERAS_MAX_STEPS_...`."""
+        if keras.config.max_steps_per_epoch():
+            return False
         hooks = [*BATCH_HOOKS, *TEST_HOOKS]
         return not any(
             _overrides(callback, hook)
@@ -159,11 +173,11 @@ class FastEngine(PlainEngine):
     def _build_training(self) -> Callable:
         if not self.by_epoch:
             return run_batches(self.program.graph(build_step, specify(self.batches[0])))
-        rows = self.batches.arrays.rows
-        run = self.program.graph(build_epoch, specify(rows))
+        run = self.program.graph(build_epoch, specify(self.batches.arrays.rows))
 
         def train(iterator: Iterator) -> dict[str, Any]:
             next(iterator)
+            rows = self.batches.arrays.rows
             run(rows, self.batches.order, self._compute_rates(), self.batches.batch_size)
             return self.model.get_metrics_result()
 
@@ -227,6 +241,10 @@ class _Counter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.engine.epoch = self.next
         self.next += 1
+
+
+def _are_vectors(boundary: Sequence[keras.KerasTensor]) -> bool:
+    return all(len(tensor.shape) == 2 for tensor in boundary)
 
 
 def _tick() -> tf.data.Dataset:

@@ -208,7 +208,7 @@ class _StageRun:
             "epoch": len(self.progress.rows) + 1,
             "stage_epoch": epoch + 1,
             **{key: float(value) for key, value in logs.items()},
-            "seconds": round(now - self.clock, 3),
+            "seconds": round(now - self.clock, 4),
         }
         self.clock = now
         self.progress.rows.append(row)
@@ -216,8 +216,9 @@ class _StageRun:
         rows = self.rows
         if find_best(rows) == len(rows) - 1:
             self.best = _values(self.moving)
-        arrays = EpochArrays(_values(self.moving), self.engine.get_state(), self.best)
-        self.job.keeper.save_epoch(self.progress, arrays)
+        if self.job.keeper.wants_epoch(self.progress):
+            arrays = EpochArrays(_values(self.moving), self.engine.get_state(), self.best)
+            self.job.keeper.save_epoch(self.progress, arrays)
         for watcher in self.job.watch:
             watcher.end_epoch(row)
         return should_stop(rows, self.stage.patience)

@@ -163,9 +163,8 @@ def plan_network(
 def _plan_stages(
     schedule: Schedule, data: Data, network: Network, budget: int | None
 ) -> Sequence[str]:
-    train, validation = len(data.train), len(data.validation or ())
-    size = check_budget(budget)
-    costs = estimate_stages(network, schedule.stages, train, validation, size)
+    images = (len(data.train), len(data.validation or ()))
+    costs = estimate_stages(network, schedule.stages, images, check_budget(budget))
     lines = []
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")

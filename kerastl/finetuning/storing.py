@@ -72,7 +72,7 @@ class ActivationStore:
                 return self._read(key, forms) or self._make(key, forms, fill)
         except (OSError, StorageError) as error:
             logger.warning("Activations are kept in memory: %s", error)
-            return _compute(forms, fill)
+            return compute_arrays(forms, fill)
 
     def _read(self, key: str, forms: Sequence[Form]) -> list[np.ndarray] | None:
         entry = self.folder / key
@@ -111,7 +111,8 @@ class ActivationStore:
         return [_open(entry, number) for number in range(len(forms))]
 
 
-def _compute(forms: Sequence[Form], fill: Fill) -> list[np.ndarray]:
+def compute_arrays(forms: Sequence[Form], fill: Fill) -> list[np.ndarray]:
+    """Compute arrays in memory."""
     arrays = [np.zeros(shape, dtype) for shape, dtype in forms]
     fill(arrays)
     return arrays

@@ -2,7 +2,7 @@
 
 from kerastl.bases import get_base
 from kerastl.data import Data
-from kerastl.finetuning.costs import AUGMENTED, EXACT, FITS, NOTHING, OVER
+from kerastl.finetuning.costs import EXACT, FITS, NOTHING, OVER, VIEWS
 from kerastl.finetuning.describing import (
     TERA,
     describe_stage,
@@ -28,7 +28,6 @@ REASONS = {
     SHARED: "trained by an earlier trial",
     EXACT: "with the head solved exactly",
     NOTHING: "with nothing frozen",
-    AUGMENTED: "with all layers in every epoch, for augmentation",
     OVER: "with all layers in every epoch, over the budget",
 }
 
@@ -117,12 +116,14 @@ def _describe_reasons(plan: Plan, cost: SearchCost) -> list[str]:
         for name, words in REASONS.items()
         if cost.stages[name]
     ]
-    if cost.stages[FITS]:
+    kept = cost.stages[FITS] + cost.stages[VIEWS]
+    if kept:
         cuts = "1 cut" if cost.cuts == 1 else f"{cost.cuts} cuts"
+        each = ", of augmented images in each epoch" if cost.stages[VIEWS] else ""
         limit = name_limit(plan.options.cache_budget)
         size, budget = format_bytes(cost.size), format_bytes(cost.budget)
         lines.append(
-            f"{cost.stages[FITS]} of {count}{drawn} with frozen layers run once: {cuts} of "
+            f"{kept} of {count}{drawn} with frozen layers run once{each}: {cuts} of "
             f"up to {size}, each at most {budget} ({limit})"
         )
     return lines

@@ -11,7 +11,7 @@ from kerastl.data import Data
 from kerastl.data.pixels import check_budget
 from kerastl.finetuning.costs import EXACT, StageCost, estimate_stages
 from kerastl.finetuning.planning import choose_image_size, plan_network, read_schedule
-from kerastl.finetuning.signatures import Signature
+from kerastl.finetuning.signatures import Signature, needs_one_hot
 from kerastl.options import Options
 from kerastl.search.candidates import apply_parameters
 from kerastl.search.driver import list_trunks
@@ -31,6 +31,7 @@ class SearchCost:
         stages: How many stages of candidates there are by reason: those of a `Choice`, and
             `"shared"` for stages that an earlier trial has trained.
         cuts: How often frozen layers run over the images: each cut once.
+        views: How often over the augmented images of one epoch.
         programs: How many different graphs are to be traced in a worker that runs all.
         size: Bytes of the largest of the cuts.
         budget: Bytes that each may take.
@@ -40,6 +41,7 @@ class SearchCost:
     plain: float = 0.0
     stages: Counter = field(default_factory=Counter)
     cuts: int = 0
+    views: int = 0
     programs: int = 0
     size: int = 0
     budget: int = 0
@@ -70,6 +72,7 @@ class _Sum:
         self.rungs = _list_rungs(plan)
         self.trunks: set[str] = set()
         self.cuts: set[tuple] = set()
+        self.views: Counter = Counter()  # epochs of each augmentation of a cut
         self.programs: set[tuple] = set()
         self.cost = SearchCost(budget=check_budget(plan.options.cache_budget))
 
@@ -91,13 +94,15 @@ class _Sum:
         size = choose_image_size(options, self.data, base)
         network = plan_network(options, base, size, len(self.data.class_names))
         schedule, budget = read_schedule(options, base), self.cost.budget
-        costs = estimate_stages(network, schedule.stages, *self.images, budget)
+        costs = estimate_stages(network, schedule.stages, self.images, budget, shared=True)
         trained: set[str] = set()  # by earlier stages
         origin, first = "", 0
-        for cost, trunk in zip(costs, list_trunks(options), strict=True):
+        for index, trunk in enumerate(list_trunks(options)):
+            cost = costs[index]
             self._add_program((network, str(options.weights)), cost)
             changed = origin if trained & cost.cut.frozen else ""
-            self._add_stage(cost, trunk, options, first, (network.base, size, changed))
+            model = (network.base, size, changed)
+            self._add_stage(cost, trunk, options, (index, first), model)
             trained |= set(cost.cut.trained)
             origin, first = trunk, first + cost.stage.epochs
 
@@ -114,10 +119,16 @@ class _Sum:
         self.programs |= {(model, signature, fold) for fold in range(folds)}
 
     def _add_stage(
-        self, cost: StageCost, trunk: str, options: Options, first: int, model: tuple
+        self,
+        cost: StageCost,
+        trunk: str,
+        options: Options,
+        start: tuple[int, int],
+        model: tuple,
     ) -> None:
         fits = self.folds * self.repeats
         is_exact, cached = cost.choice.reason == EXACT, cost.choice.cached
+        index, first = start
         epochs = self._count_epochs(first, 1 if is_exact else cost.stage.epochs)
         solved = cost.once if is_exact else 0
         once, every = (solved + cost.count_epochs(1, cached=c) for c in (cached, False))
@@ -129,18 +140,32 @@ class _Sum:
         self.cost.stages[cost.choice.reason] += 1
         self.cost.total += fits * epochs * once
         if cached and not is_exact:
-            self._add_cut(cost, options, model)
+            place = (model, options.pooling, cost.stage.normalize, cost.cut.places)
+            self._add_cut(place, cost, options)
+            self._add_views((place, index), cost, fits)
 
-    def _add_cut(self, cost: StageCost, options: Options, model: tuple) -> None:
-        key = (model, options.pooling, cost.stage.normalize, cost.cut.places)
+    def _add_cut(self, place: tuple, cost: StageCost, options: Options) -> None:
+        key = (place, cost.choice.reason)
         if key in self.cuts:
             return
         self.cuts.add(key)
-        changes = options.weights is None or model[-1]  # from repeat to repeat
-        times = self.folds * (self.repeats if changes else 1)
+        (_, _, changed), *_ = place
+        varies = options.weights is None or changed  # from repeat to repeat
+        times = self.folds * (self.repeats if varies else 1)
         self.cost.cuts += times
         self.cost.total += times * cost.once
         self.cost.size = max(self.cost.size, cost.choice.size)
+
+    def _add_views(self, place: tuple, cost: StageCost, fits: int) -> None:
+        """Add the augmented images of epochs that no trial before this has drawn."""
+        stage = cost.stage
+        labels = needs_one_hot(stage)
+        key = (*place, stage.name, stage.augment, stage.batch_size, labels)
+        new = max(0, stage.epochs - self.views[key])
+        self.views[key] += new
+        if cost.view:
+            self.cost.views += new * fits
+        self.cost.total += new * fits * cost.view
 
     def _count_epochs(self, first: int, count: int) -> float:
         """Return how many of a stage's epochs a candidate trains, in the mean."""

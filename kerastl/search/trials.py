@@ -66,7 +66,7 @@ class _Paused(Exception):
 
 
 class _PausingKeeper:
-    """Keeps the last finished epoch in memory and stops a fit after some epochs."""
+    """Stops a fit after some epochs and keeps the last of them in memory."""
 
     def __init__(self, pause_at: int | None, start: Sequence[np.ndarray] = ()):
         self.pause_at, self.start = pause_at, start
@@ -76,13 +76,14 @@ class _PausingKeeper:
         """Keep the whole model as a stage finds it; only a pause will need it."""
         self.start = weights if self.pause_at else ()
 
+    def wants_epoch(self, progress: Progress) -> bool:
+        """Tell whether this is the epoch to pause after."""
+        return self.pause_at is not None and len(progress.rows) >= self.pause_at
+
     def save_epoch(self, progress: Progress, arrays: EpochArrays) -> None:
-        """Keep one finished epoch, and pause after the last one asked for."""
-        if self.pause_at is None:
-            return
+        """Keep the epoch and pause."""
         self.epoch = arrays
-        if len(progress.rows) >= self.pause_at:
-            raise _Paused
+        raise _Paused
 
 
 class _Fit:
