@@ -3,9 +3,10 @@ import pytest
 
 import kerastl
 from kerastl.bases import BASES
-from kerastl.bases.layers import list_head, list_layers
+from kerastl.bases.layers import list_head, list_layers, read_rows
+from kerastl.bases.operations import list_operations
 from kerastl.errors import UsageError
-from kerastl.models import layer_table
+from kerastl.models import build_model, layer_table
 from kerastl.stages import HEAD
 from tests.make_layers import describe_layers
 
@@ -13,10 +14,10 @@ SMALL = ("tiny", "vgg16", "mobilenetv2")
 
 
 def assert_listed(name):
-    listed = [
-        [r.name, r.block, int(r.is_batchnorm), r.parameters] for r in list_layers(name)
-    ]
-    assert listed == describe_layers(name)
+    assert read_rows(name) == describe_layers(name)
+    model = build_model(name, weights=None, image_size=BASES[name].min_size)
+    table = tuple(layer for layer in layer_table(model) if layer.block != HEAD)
+    assert list_layers(name) == table
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -36,6 +37,13 @@ def test_every_base_is_listed_with_its_parameters():
         layers = list_layers(name)
         assert sum(layer.parameters for layer in layers) == base.parameters, name
         assert {layer.block for layer in layers} == {"preprocessing", *base.blocks}, name
+
+
+def test_shapes_at_the_default_size_are_those_in_the_list():
+    for name, base in BASES.items():
+        size = (base.image_size, base.image_size)
+        shapes = [list(one.shape) for one in list_operations(name, size)]
+        assert shapes == [row[5] for row in read_rows(name)], name
 
 
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 4)])

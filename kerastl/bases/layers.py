@@ -8,6 +8,7 @@ import gzip
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from kerastl.errors import UsageError
 from kerastl.stages import HEAD, LayerInfo
@@ -18,6 +19,17 @@ FILE = Path(__file__).parents[1] / "assets" / "layers.json.gz"
 @cache
 def _read() -> dict[str, list]:
     return json.loads(gzip.decompress(FILE.read_bytes()))
+
+
+def read_rows(base: str) -> list[list[Any]]:
+    """Return the row of each operation of a base: what `tests/make_layers.py` writes.
+
+    Raises:
+        UsageError: The base is not in the file.
+    """
+    if base not in _read():
+        raise UsageError(f"There is no list of the layers of base={base!r}.")
+    return _read()[base]
 
 
 def list_layers(base: str) -> tuple[LayerInfo, ...]:
@@ -37,11 +49,10 @@ def list_layers(base: str) -> tuple[LayerInfo, ...]:
     >>> [layer.name for layer in list_layers("vgg16")][:3]
     ['pixels', 'preprocessing', 'block1_conv1']
     """
-    if base not in _read():
-        raise UsageError(f"There is no list of the layers of base={base!r}.")
     return tuple(
         LayerInfo(name, block, bool(is_batchnorm), parameters)
-        for name, block, is_batchnorm, parameters in _read()[base]
+        for name, block, is_batchnorm, parameters, *_ in read_rows(base)
+        if block is not None  # else an operation that is no layer
     )
 
 
@@ -55,11 +66,26 @@ def list_head(
     >>> [(layer.name, layer.parameters) for layer in list_head(512, 10, (256,))]
     [('pooling', 0), ('hidden1', 131328), ('predictions', 2570)]
     """
-    layers, width = [("pooling", 0)], features
+    layers, width = [], features
+    for name, units in lay_out_head(num_classes, hidden, dropout):
+        layers.append(LayerInfo(name, HEAD, False, (width + 1) * units))
+        width = units or width
+    return tuple(layers)
+
+
+def lay_out_head(
+    num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0
+) -> list[tuple[str, int]]:
+    """Return name and units of each layer of a head, no units for what is no Dense.
+
+    Example:
+
+    >>> lay_out_head(3, dropout=0.5)
+    [('pooling', 0), ('dropout1', 0), ('predictions', 3)]
+    """
+    layers = [("pooling", 0)]
     for number, units in enumerate(hidden, start=1):
-        layers.append((f"hidden{number}", (width + 1) * units))
+        layers.append((f"hidden{number}", units))
         layers += [(f"dropout{number}", 0)] if dropout else []
-        width = units
     layers += [("dropout1", 0)] if dropout and not hidden else []
-    layers.append(("predictions", (width + 1) * num_classes))
-    return tuple(LayerInfo(name, HEAD, False, count) for name, count in layers)
+    return [*layers, ("predictions", num_classes)]

@@ -6,10 +6,9 @@ import keras
 import numpy as np
 
 from kerastl.data.batches import Arrays
+from kerastl.finetuning.signatures import choose_decay, needs_one_hot
 from kerastl.schedules import plan_freeze
-from kerastl.stages import MIXING, LayerInfo, Stage
-
-ADAMW_DECAY = 0.004  # what AdamW has in Keras unless told
+from kerastl.stages import LayerInfo, Stage
 
 
 def freeze_layers(
@@ -48,18 +47,6 @@ def build_optimizer(stage: Stage) -> keras.optimizers.Optimizer:
         "rmsprop": keras.optimizers.RMSprop,
     }
     return kinds[stage.optimizer](rate, weight_decay=decay)
-
-
-def choose_decay(stage: Stage) -> float | None:
-    """Return the decoupled weight decay of the stage's optimizer; None for none."""
-    if stage.optimizer == "adamw":
-        return stage.weight_decay or ADAMW_DECAY
-    return stage.weight_decay or None
-
-
-def needs_one_hot(stage: Stage) -> bool:
-    """Return whether mixing or smoothing makes labels that are not one class."""
-    return bool(stage.label_smoothing or set(stage.augment) & set(MIXING))
 
 
 def build_loss(stage: Stage, *, multi_label: bool) -> keras.losses.Loss:

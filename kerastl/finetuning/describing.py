@@ -3,7 +3,21 @@
 import time
 from typing import Any
 
+from kerastl.finetuning.costs import (
+    AUGMENTED,
+    EXACT,
+    FITS,
+    LIMITED,
+    NOTHING,
+    OVER,
+    VIEWS,
+    Choice,
+    StageCost,
+)
 from kerastl.stages import Stage
+
+GIGA, TERA = 1e9, 1e12
+SMALLEST = 1e-3  # what is less is not worth its digits
 
 
 def describe_stage(stage: Stage) -> str:
@@ -22,6 +36,100 @@ def describe_stage(stage: Stage) -> str:
         what = named.get(stage.unfreeze, f"{stage.unfreeze} and above")
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
     return f"trains {what} for {epochs} at {stage.learning_rate:g}"
+
+
+def describe_cost(cost: StageCost, limit: str) -> list[str]:
+    """Say in lines whether frozen layers run once, why, and what the stage costs.
+
+    Args:
+        cost: Of the stage.
+        limit: What set the budget of activations.
+
+    Example:
+
+    >>> from kerastl.bases.operations import Network
+    >>> from kerastl.finetuning.costs import estimate_stages
+    >>> network = Network("vgg16", (224, 224), 10)
+    >>> costs = estimate_stages(network, [Stage(name="head")], (800, 200), 4 * 10**9)
+    >>> print(*describe_cost(costs[0], "cache_budget"), sep="\\n")
+    frozen layers run once: their output takes 2.0 MB, at most 4.0 GB (cache_budget)
+    30.7 GFLOP forward per image up to there, under 0.001 above, so that steps are
+    1,500,000 times cheaper
+    about 30.7 TFLOP, 307 with all layers in every epoch
+    """
+    cut, choice = cost.cut, cost.choice
+    above, total = show_number(cut.above / GIGA), show_number(cost.total / TERA)
+    lines = [describe_choice(choice, limit)]
+    if choice.reason in (EXACT, NOTHING):
+        forward = show_number((cut.below + cut.above) / GIGA)
+        return [*lines, f"{forward} GFLOP forward per image; about {total} TFLOP"]
+    below = show_number(cut.below / GIGA)
+    work = f"{below} GFLOP forward per image up to there, {above} above"
+    gain = describe_gain(cut.gain)
+    if choice.reason == OVER:
+        work += f"; run once, steps would be {gain}"
+    if choice.reason == FITS:
+        work += f", so that steps are {gain}"
+    rest = f", {show_number(cost.plain / TERA)} with all layers in every epoch"
+    return [*lines, work, f"about {total} TFLOP{rest if choice.cached else ''}"]
+
+
+def describe_gain(gain: float) -> str:
+    """Say how many times cheaper something is.
+
+    Example:
+
+    >>> describe_gain(2.345), describe_gain(1.0)
+    ('2.3 times cheaper', 'no cheaper')
+    """
+    shown = show_number(gain, digits=2)
+    return "no cheaper" if shown == "1" else f"{shown} times cheaper"
+
+
+def describe_choice(choice: Choice, limit: str) -> str:
+    """Say whether frozen layers run once, and why."""
+    size, budget = format_bytes(choice.size), format_bytes(choice.budget)
+    again, most = "frozen layers run in every epoch", f"at most {budget} ({limit})"
+    return {
+        EXACT: "all layers run once: the head is solved on their output",
+        FITS: f"frozen layers run once: their output takes {size}, {most}",
+        NOTHING: "all layers run in every epoch: none is frozen below those that train",
+        AUGMENTED: f"{again}: augmentation shows other images in each",
+        VIEWS: f"{again}, over other images in each; kept, their output takes {size}, "
+        f"{most}",
+        LIMITED: f"{again}: epochs are cut short",
+        OVER: f"{again}: their output would take {size}, {most}",
+    }[choice.reason]
+
+
+def format_bytes(size: int) -> str:
+    """Return a number of bytes in a unit that suits it.
+
+    Example:
+
+    >>> format_bytes(2_500_000), format_bytes(64_000_000_000)
+    ('2.5 MB', '64.0 GB')
+    """
+    unit, name = (GIGA, "GB") if size >= GIGA else (1e6, "MB")
+    return f"{size / unit:,.1f} {name}"
+
+
+def show_number(number: float, digits: int = 3) -> str:
+    """Return a number that is known roughly.
+
+    Args:
+        number: 0 or above.
+        digits: How many of its digits mean something. Default 3.
+
+    Example:
+
+    >>> show_number(0.01234), show_number(12345.6), show_number(1e-6)
+    ('0.0123', '12,300', 'under 0.001')
+    """
+    if 0 < number < SMALLEST:
+        return f"under {SMALLEST:g}"
+    rounded = float(f"{number:.{digits}g}")
+    return f"{rounded:,.0f}" if rounded >= 10**digits else f"{rounded:g}"
 
 
 def describe_row(row: dict[str, Any]) -> str:

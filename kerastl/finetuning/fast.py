@@ -24,6 +24,7 @@ from kerastl.finetuning.activations import (
     extract_view,
 )
 from kerastl.finetuning.compiling import prepare_labels
+from kerastl.finetuning.costs import choose_caching
 from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
 from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.programs import Program
@@ -60,17 +61,17 @@ class FastEngine(PlainEngine):
     def _can_cache(self) -> bool:
         task = self.task
         boundary = find_boundary(task.model)
-        if task.max_steps is not None or not is_worth_keeping(task.model, boundary):
-            return False
-        images, augmented = len(task.train), bool(task.stage.augment)
-        if augmented:  # one view of each image per epoch
-            images *= task.stage.epochs
-            if task.programs is None and not _are_vectors(boundary):
-                return False  # nobody else would read so much
-        images += len(task.validation or ())
-        budget = free_memory() // 3 if task.cache_budget is None else task.cache_budget
-        width = np.dtype(keras.config.floatx()).itemsize
-        return count_values(boundary) * images * width <= budget
+        return choose_caching(
+            task.stage,
+            count_values(boundary),
+            (len(task.train), len(task.validation or ())),
+            free_memory() // 3 if task.cache_budget is None else task.cache_budget,
+            worthwhile=is_worth_keeping(task.model, boundary),
+            are_vectors=_are_vectors(boundary),
+            shared=task.programs is not None,
+            limited=task.max_steps is not None,
+            width=np.dtype(keras.config.floatx()).itemsize,
+        ).cached
 
     def _take_program(self) -> keras.Model:
         task, self.validation = self.task, None

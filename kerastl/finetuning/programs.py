@@ -2,15 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from kerastl.data.pixels import free_memory
-from kerastl.finetuning.compiling import choose_decay, compile_stage, needs_one_hot
+from kerastl.finetuning.compiling import compile_stage
 from kerastl.finetuning.cuts import Split, split_model, whole_model
+from kerastl.finetuning.signatures import Signature, choose_decay, needs_one_hot
 from kerastl.finetuning.steps import build_trackers
 from kerastl.finetuning.tasks import StageTask
 from kerastl.models import get_info
@@ -99,35 +99,6 @@ def _freeze(specs: Any) -> tuple[Any, ...]:
     return tuple((tuple(spec.shape), spec.dtype.name) for spec in tf.nest.flatten(specs))
 
 
-@dataclass(frozen=True)
-class Signature:
-    """All that a stage's graphs depend on beside the forms of their inputs."""
-
-    trained: tuple[str, ...]
-    cached: bool
-    optimizer: str
-    momentum: float
-    decays: bool
-    label_smoothing: float
-    one_hot: bool
-    normalization: str
-
-    @classmethod
-    def of(cls, task: StageTask, *, cached: bool) -> "Signature":
-        """Describe a stage whose layers are frozen as it asks."""
-        model, stage = task.model, task.stage
-        return cls(
-            trained=tuple(v.path for v in model.trainable_variables),
-            cached=cached,
-            optimizer=stage.optimizer,
-            momentum=stage.momentum,
-            decays=choose_decay(stage) is not None,
-            label_smoothing=stage.label_smoothing,
-            one_hot=needs_one_hot(stage),
-            normalization=str(get_info(model).normalization),
-        )
-
-
 class Programs:
     """The programs of one model whose weights are assigned anew for every trial.
 
@@ -140,7 +111,12 @@ class Programs:
 
     def take(self, task: StageTask, *, cached: bool) -> Program:
         """Return a program for the stage, as if compiled anew."""
-        signature = Signature.of(task, cached=cached)
+        signature = Signature.of(
+            task.stage,
+            trained=tuple(v.path for v in task.model.trainable_variables),
+            cached=cached,
+            normalization=str(get_info(task.model).normalization),
+        )
         program = self._kept.pop(signature, None)
         if program is None:
             program = Program(_view(task.model), task, cached=cached)

@@ -2,15 +2,34 @@
 
 from kerastl.bases import get_base
 from kerastl.data import Data
-from kerastl.finetuning.describing import describe_stage
-from kerastl.finetuning.planning import choose_image_size, load_data, read_schedule
+from kerastl.finetuning.costs import EXACT, FITS, NOTHING, OVER, VIEWS
+from kerastl.finetuning.describing import (
+    TERA,
+    describe_stage,
+    format_bytes,
+    show_number,
+)
+from kerastl.finetuning.planning import (
+    choose_image_size,
+    load_data,
+    name_limit,
+    read_schedule,
+)
 from kerastl.search.candidates import apply_parameters
+from kerastl.search.estimating import SHARED, SearchCost, estimate_search
 from kerastl.search.jobs import SearchJob, check_job, plan_search, resolve_job
 from kerastl.search.leaderboards import name_scoring
 from kerastl.search.lines import show_value
 from kerastl.search.plans import Plan, count_epochs
 
 SHOWN = 10  # candidates written out
+# why stages go another way than frozen layers once and the rest in every epoch -> in words
+REASONS = {
+    SHARED: "trained by an earlier trial",
+    EXACT: "with the head solved exactly",
+    NOTHING: "with nothing frozen",
+    OVER: "with all layers in every epoch, over the budget",
+}
 
 
 def describe_search(job: SearchJob) -> str:
@@ -34,6 +53,7 @@ def describe_search(job: SearchJob) -> str:
             f"scored    on {name_scoring(plan)}; the test split is read once, at the end",
             *_describe_trials(plan, data),
             *_describe_rungs(plan),
+            *_describe_costs(plan, estimate_search(plan, data)),
             f"then      {_describe_refit(plan)}",
             f"out       {job.options.out or 'runs/search-<n>'}",
         ]
@@ -69,6 +89,44 @@ def _describe_rungs(plan: Plan) -> list[str]:
     rungs = [f"{count} trials to epoch {epochs}" for count, epochs in plan.rungs[:-1]]
     rungs += [f"{count} to the end" for count, _ in plan.rungs[-1:]]
     return [f"rungs     {', then the best '.join(rungs)}"] if rungs else []
+
+
+def _describe_costs(plan: Plan, cost: SearchCost) -> list[str]:
+    total, plain = show_number(cost.total / TERA), show_number(cost.plain / TERA)
+    text = f"about {total} TFLOP of trials"
+    if plan.settings.nested is not None:
+        text += f", and about as much for each of {plan.settings.nested} outer folds"
+    if plain != total:
+        text += f"; {plain} with all layers in every epoch of every trial"
+    lines = _describe_reasons(plan, cost)
+    count = sum(cost.stages.values())
+    return [
+        f"costs     {text}",
+        *_indent("stages", "\n".join(lines)),
+        f"programs  {cost.programs} to trace in each worker, for {count} stages of "
+        f"{plan.count} trials",
+    ]
+
+
+def _describe_reasons(plan: Plan, cost: SearchCost) -> list[str]:
+    count = sum(cost.stages.values())
+    drawn = "" if plan.candidates else " of trials drawn at random"
+    lines = [
+        f"{cost.stages[name]} of {count}{drawn} {words}"
+        for name, words in REASONS.items()
+        if cost.stages[name]
+    ]
+    kept = cost.stages[FITS] + cost.stages[VIEWS]
+    if kept:
+        cuts = "1 cut" if cost.cuts == 1 else f"{cost.cuts} cuts"
+        each = ", of augmented images in each epoch" if cost.stages[VIEWS] else ""
+        limit = name_limit(plan.options.cache_budget)
+        size, budget = format_bytes(cost.size), format_bytes(cost.budget)
+        lines.append(
+            f"{kept} of {count}{drawn} with frozen layers run once{each}: {cuts} of "
+            f"up to {size}, each at most {budget} ({limit})"
+        )
+    return lines
 
 
 def _describe_refit(plan: Plan) -> str:

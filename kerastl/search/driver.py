@@ -200,14 +200,14 @@ def _without_seconds(fit: dict[str, Any]) -> dict[str, Any]:
 def count_shared(plan: Plan) -> dict[int, int]:
     """Return how many leading stages of each candidate another one has, too."""
     trunks = {
-        number: _list_trunks(apply_parameters(plan.options, params))
+        number: list_trunks(apply_parameters(plan.options, params))
         for number, params in plan.numbered()
     }
     counts = Counter(trunk for found in trunks.values() for trunk in found)
     return {n: sum(counts[t] > 1 for t in found) for n, found in trunks.items()}
 
 
-def _list_trunks(options: Options) -> list[str]:
+def list_trunks(options: Options) -> list[str]:
     """Return what a candidate is up to the end of its first stage, its second, ..."""
     stages = options.stages
     return [to_toml(replace(options, stages=stages[: n + 1])) for n in range(len(stages))]
