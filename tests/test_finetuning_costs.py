@@ -67,7 +67,7 @@ def measure(model, stage):
             follows.add(id(outputs[0]))
             backward += flops * (trains + after)
     boundary = find_boundary(model)
-    worthwhile = is_worth_keeping(model, boundary)
+    worthwhile = is_worth_keeping(model)
     return (count_values(boundary), worthwhile, below, above, backward)
 
 

@@ -123,6 +123,14 @@ def test_the_boundary_is_what_no_training_changes(trained, boundary):
     )
 
 
+def test_padded_pixels_are_not_worth_keeping():
+    model = kerastl.build_model("resnet50", num_classes=3, weights=None, image_size=32)
+    freeze(model, {layer.name for layer in model.layers})
+    assert split_model(model).prefix is None
+    freeze(model, {"conv2_block1_1_conv", "predictions"})
+    assert split_model(model).prefix is not None
+
+
 def test_random_layers_are_never_cached():
     model = kerastl.build_model(
         "efficientnetb0", num_classes=3, weights=None, image_size=32

@@ -55,7 +55,7 @@ def choose_caching(
         values_per_image: Numbers of the tensors between what is frozen and the rest.
         images: To train on and to validate on.
         budget: Bytes that these tensors may take for all images.
-        worthwhile: Whether more than preprocessing is frozen.
+        worthwhile: Whether more is frozen than what comes before the first convolution.
         are_vectors: Whether these tensors are vectors, little enough to keep each view.
         shared: Whether other trials may read what is kept, so that views are worth it.
         limited: Whether epochs are cut short, to try things out.
@@ -96,7 +96,7 @@ class Cut:
         frozen: Names of what is below.
         trained: Names of what trains.
         values: Numbers that cross the cut for one image.
-        worthwhile: Whether more than preprocessing is below.
+        worthwhile: Whether a convolution is below.
         are_vectors: Whether only vectors cross it.
         below: FLOPs of one image forward through what is below.
         above: The same through the rest.
@@ -157,7 +157,7 @@ def find_cut(operations: Sequence[Operation], trained: Collection[str]) -> Cut:
         frozen=frozenset(o.name for o, f in zip(operations, fixed, strict=True) if f),
         trained=tuple(one.name for one in operations if one.name in trained),
         values=sum(operations[place].values for place in places),
-        worthwhile=all(operations[p].shape != operations[0].shape for p in places),
+        worthwhile=any(o.flops for o, f in zip(operations, fixed, strict=True) if f),
         are_vectors=all(len(operations[p].shape) == 1 for p in places),
         below=sum(o.flops for o, f in zip(operations, fixed, strict=True) if f),
         above=sum(o.flops for o, f in zip(operations, fixed, strict=True) if not f),

@@ -38,7 +38,7 @@ def split_model(model: keras.Model) -> Split:
         Split; its tail is the model itself where nothing but preprocessing is frozen.
     """
     boundary = find_boundary(model)
-    if not is_worth_keeping(model, boundary):
+    if not is_worth_keeping(model):
         return whole_model(model)
     inputs = boundary[0] if len(boundary) == 1 else list(boundary)
     prefix = keras.Model(model.inputs[0], inputs, name=f"{model.name}_prefix")
@@ -51,10 +51,15 @@ def whole_model(model: keras.Model) -> Split:
     return Split(model, (model.inputs[0],), None, model)
 
 
-def is_worth_keeping(model: keras.Model, boundary: Sequence[keras.KerasTensor]) -> bool:
-    """Tell whether more than preprocessing is frozen."""
-    pixels = model.inputs[0].shape[1:]
-    return not any(tensor.shape[1:] == pixels for tensor in boundary)
+def is_worth_keeping(model: keras.Model) -> bool:
+    """Tell whether more is frozen than what comes before the first convolution."""
+    operations, _ = _find_fixed(model)
+    return any(
+        len(weight.shape) > 1
+        for operation in operations
+        if isinstance(operation, keras.Layer)
+        for weight in operation.weights
+    )
 
 
 def find_boundary(model: keras.Model) -> tuple[keras.KerasTensor, ...]:
@@ -63,16 +68,25 @@ def find_boundary(model: keras.Model) -> tuple[keras.KerasTensor, ...]:
     Raises:
         ValueError: Nothing trains.
     """
-    fixed = {id(model.inputs[0])}
+    _, boundary = _find_fixed(model)
+    if not boundary:
+        raise ValueError("No layer of the model trains, so there is nothing to split.")
+    return boundary
+
+
+def _find_fixed(
+    model: keras.Model,
+) -> tuple[list[keras.Operation], tuple[keras.KerasTensor, ...]]:
+    """Return the operations that no training changes, and the tensors they end in."""
+    fixed, operations = {id(model.inputs[0])}, []
     boundary: dict[int, keras.KerasTensor] = {}
     for operation, inputs, outputs in _walk(model):
         if not changes(operation) and all(id(tensor) in fixed for tensor in inputs):
             fixed |= {id(tensor) for tensor in outputs}
+            operations.append(operation)
         else:
             boundary |= {id(t): t for t in inputs if id(t) in fixed}
-    if not boundary:
-        raise ValueError("No layer of the model trains, so there is nothing to split.")
-    return tuple(boundary.values())
+    return operations, tuple(boundary.values())
 
 
 def changes(operation: keras.Operation) -> bool:

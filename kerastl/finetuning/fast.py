@@ -66,7 +66,7 @@ class FastEngine(PlainEngine):
             count_values(boundary),
             (len(task.train), len(task.validation or ())),
             free_memory() // 3 if task.cache_budget is None else task.cache_budget,
-            worthwhile=is_worth_keeping(task.model, boundary),
+            worthwhile=is_worth_keeping(task.model),
             are_vectors=_are_vectors(boundary),
             shared=task.programs is not None,
             limited=task.max_steps is not None,
