@@ -181,6 +181,51 @@ def test_callbacks_see_the_whole_model_and_may_evaluate_it():
     assert model.train_function is None  # whoever trains next gets Keras' own
 
 
+class Counter(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.called = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.called += 1
+
+
+class OldCounter(Counter):
+    on_train_batch_end = keras.callbacks.Callback.on_train_batch_end
+
+    def on_batch_end(self, batch, logs=None):
+        self.called += 1
+
+
+def count_with_lambda():
+    counter = Counter()
+    called = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: counter.on_train_batch_end(batch)
+    )
+    return counter, called
+
+
+@pytest.mark.parametrize("kind", ["method", "old method", "lambda"])
+def test_who_asks_for_batches_gets_them(kind):
+    counter = OldCounter() if kind == "old method" else Counter()
+    callback = counter
+    if kind == "lambda":
+        counter, callback = count_with_lambda()
+    run = train(
+        "auto", "tiny", "no validation", epochs=2, batch_size=16, callbacks=[callback]
+    )
+    assert counter.called == 2 * -(-len(run.data.train) // 16)
+
+
+def test_a_head_s_epoch_is_one_batch_to_fit_where_nobody_looks():
+    seen = []
+    looker = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: seen.append(looker.params["steps"])
+    )
+    train("auto", "tiny", "no validation", epochs=2, batch_size=16, callbacks=[looker])
+    assert seen == [1, 1]
+
+
 def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

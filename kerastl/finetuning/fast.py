@@ -39,8 +39,10 @@ from kerastl.finetuning.steps import (
 )
 from kerastl.finetuning.tasks import Record
 
-BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
-TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
+BATCH_HOOKS = (
+    "on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end",
+    "on_test_batch_begin", "on_test_batch_end",
+)  # fmt: skip
 
 
 class FastEngine(PlainEngine):
@@ -141,12 +143,11 @@ class FastEngine(PlainEngine):
         """Whether nobody asks for batches: callbacks of the user, `KERAS_MAX_STEPS_...`."""
         if keras.config.max_steps_per_epoch():
             return False
-        hooks = [*BATCH_HOOKS, *TEST_HOOKS]
         return not any(
             _overrides(callback, hook)
             for callback in self.task.callbacks
             if not getattr(callback, "needs_no_batches", False)
-            for hook in hooks
+            for hook in BATCH_HOOKS
         )
 
     # What `fit` is given
@@ -253,7 +254,9 @@ def _tick() -> tf.data.Dataset:
 
 
 def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
-    return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+    # a LambdaCallback has it as an attribute of its own
+    own = getattr(getattr(callback, hook), "__func__", None)
+    return own is not getattr(keras.callbacks.Callback, hook)
 
 
 def run_batches(step: Callable) -> Callable:
