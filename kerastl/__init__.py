@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kerastl.evaluation import score as score
     from kerastl.evaluation import wilson_interval as wilson_interval
     from kerastl.finetuning import Run as Run
+    from kerastl.finetuning import extract_features as extract_features
     from kerastl.finetuning import finetune as finetune
     from kerastl.finetuning import load_run as load_run
     from kerastl.models import build_model as build_model
@@ -71,6 +72,7 @@ _HOMES = {
     "build_model": "models",
     "check_images": "data",
     "decode_image": "data",
+    "extract_features": "finetuning",
     "finetune": "finetuning",
     "get_base": "bases",
     "get_info": "models",
@@ -108,6 +110,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "build_model",
     "check_images",
     "decode_image",
+    "extract_features",
     "finetune",
     "get_base",
     "get_info",

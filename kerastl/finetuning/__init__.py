@@ -2,9 +2,14 @@
 
 from typing import Any
 
-__all__ = ["Run", "finetune", "load_run"]
+__all__ = ["Run", "extract_features", "finetune", "load_run"]
 
-_HOMES = {"Run": "results", "finetune": "training", "load_run": "loading"}
+_HOMES = {
+    "Run": "results",
+    "extract_features": "features",
+    "finetune": "training",
+    "load_run": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:
