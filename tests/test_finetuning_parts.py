@@ -1,10 +1,16 @@
+import keras
 import numpy as np
 import pytest
 
 from kerastl.finetuning.describing import describe_stage, format_seconds
 from kerastl.finetuning.rates import compute_rate
 from kerastl.finetuning.selecting import find_best, score_row, should_stop
-from kerastl.finetuning.verifying import check_digests
+from kerastl.finetuning.verifying import (
+    Digests,
+    check_moved,
+    digest_weights,
+    find_moved,
+)
 from kerastl.stages import Stage
 
 
@@ -72,13 +78,46 @@ def test_divergence_stops_whatever_the_patience():
     assert should_stop([row(1, 0.5), {**row(2, 0.5), "loss": float("nan")}], patience=None)
 
 
-def test_digests_catch_a_leak_and_a_layer_that_did_not_move():
-    before = {"frozen": "a", "trained": "b"}
+def test_a_leak_and_a_layer_that_did_not_move_are_caught():
     plan = {"frozen": False, "trained": True}
-    assert check_digests(before, {"frozen": "a", "trained": "c"}, plan) == []
+    assert check_moved({"trained"}, plan, plan) == []
     with pytest.raises(RuntimeError, match="changed layers it froze: frozen"):
-        check_digests(before, {"frozen": "x", "trained": "c"}, plan)
-    assert check_digests(before, before, plan) == ["trained"]
+        check_moved({"frozen", "trained"}, plan, plan)
+    assert check_moved(set(), plan, plan) == ["trained"]
+
+
+def test_what_moved_is_told_by_bits():
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(2, name="a"),
+            keras.layers.Dense(1, name="b"),
+        ]
+    )
+    nan = np.array([np.nan], "float32")
+    model.layers[1].bias.assign(nan)
+    start = model.get_weights()
+    assert find_moved(model, start) == set()
+    model.layers[1].bias.assign(-nan)  # equal to nothing, but other bits
+    assert find_moved(model, start) == {"b"}
+    kernel = model.layers[0].kernel
+    kernel.assign(np.nextafter(kernel.numpy(), 9, dtype="float32"))
+    assert find_moved(model, start) == {"a", "b"}
+
+
+def test_digests_are_computed_once_until_a_layer_trains():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
+    known = {}
+    digests = Digests(model, known)
+    first = digests.get("head")
+    model.layers[0].bias.assign([1.0])
+    assert digests.get("head") == first == known["head"]
+    digests.forget(["head"])
+    assert digests.get("head") != first
+    assert known == {"head": first}  # of the weights it started with
+    assert digests.get("no such") is None
+    assert digest_weights(digests) == digest_weights(Digests(model))
+    assert digest_weights(digests) != digest_weights(Digests(model, known))
 
 
 def test_words_for_stages_and_times():

@@ -19,7 +19,7 @@ from sklearn.model_selection import ParameterSampler
 
 import kerastl
 from kerastl.errors import UsageError
-from kerastl.search.trials import digest_weights
+from kerastl.finetuning.verifying import Digests, digest_weights
 from kerastl.search.worker import is_alive
 
 SMALL = {"base": "tiny", "weights": None, "schedule": "hybrid", "epochs": 1}
@@ -64,7 +64,7 @@ def test_candidates_are_those_of_scikit_learn(result):
 
 def test_the_winner_trains_again_to_the_same_weights(result):
     winner = result.book.last(result.summary["best"]["trial"])
-    assert digest_weights(result.best_run.model) == winner.fits[0]["weights"]
+    assert digest_weights(Digests(result.best_run.model)) == winner.fits[0]["weights"]
     assert result.best_run.history["val_accuracy"].max() == pytest.approx(
         result.best_score_
     )
@@ -282,7 +282,9 @@ def test_a_killed_search_ends_with_the_same_trials_and_model(tmp_path, step):
     assert run_cli(["--resume", str(out), "--quiet"]) == 0
     first, second = kerastl.load_search(golden), kerastl.load_search(out)
     assert digests(first) == digests(second)
-    assert digest_weights(first.best_run.model) == digest_weights(second.best_run.model)
+    assert digest_weights(Digests(first.best_run.model)) == digest_weights(
+        Digests(second.best_run.model)
+    )
     assert first.best_run.metrics == second.best_run.metrics
 
 

@@ -180,7 +180,7 @@ def test_two_models_are_kept_and_the_oldest_goes(arrays, count):
 
 
 def test_graphs_of_other_layers_are_not_run(arrays):
-    model, kept = trials._workshop.take_model(
+    model, kept, _ = trials._workshop.take_model(
         Options(**FIXED),
         {"class_names": list("abc"), "multi_label": False},
         (32, 32),

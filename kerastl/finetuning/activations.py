@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -18,6 +18,7 @@ import kerastl
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
 from kerastl.finetuning.cuts import Split
 from kerastl.finetuning.storing import ActivationStore, Form, compute_arrays
+from kerastl.finetuning.verifying import Digests
 from kerastl.models import get_info
 
 # of one batch: more gains little and takes memory, of which early layers need most
@@ -60,7 +61,7 @@ def extract(
     run: Callable,
     arrays: Arrays,
     store: ActivationStore | None,
-    digests: Mapping[str, str],
+    digests: Digests,
 ) -> Activations:
     """Run the prefix over all images, or find what it gave before.
 
@@ -91,7 +92,7 @@ def extract_view(
     run: Callable,
     batches: TrainingBatches,
     store: ActivationStore | None,
-    digests: Mapping[str, str],
+    digests: Digests,
 ) -> Activations:
     """Run the prefix over one epoch's augmented images, or find what it gave before.
 
@@ -204,7 +205,7 @@ def identify(
     split: Split,
     pixels: np.ndarray,
     forms: Sequence[Form],
-    digests: Mapping[str, str],
+    digests: Digests,
     view: Sequence[Any] = (),
 ) -> str:
     """Return the digest of all that activations depend on, to the last digit.

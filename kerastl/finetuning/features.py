@@ -12,7 +12,7 @@ from kerastl.errors import UsageError
 from kerastl.finetuning.activations import build_prefix, extract
 from kerastl.finetuning.cuts import Split
 from kerastl.finetuning.storing import ActivationStore
-from kerastl.finetuning.verifying import digest_layers
+from kerastl.finetuning.verifying import Digests
 from kerastl.models import get_info
 
 POOLING = "pooling"  # the layer that `build_model` puts between base and head
@@ -61,8 +61,7 @@ def extract_features(
     store = None
     if cache:
         store = ActivationStore(cache if isinstance(cache, Path) else None)
-    digests = {} if store is None else digest_layers(model)
-    found = extract(split, build_prefix(split, spec), arrays, store, digests)
+    found = extract(split, build_prefix(split, spec), arrays, store, Digests(model))
     return found.tensors[0]
 
 

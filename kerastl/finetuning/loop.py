@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,9 @@ from kerastl.finetuning.selecting import find_best, score_row, should_stop
 from kerastl.finetuning.states import StageStates
 from kerastl.finetuning.storing import ActivationStore
 from kerastl.finetuning.tasks import Engine, StageTask
-from kerastl.finetuning.verifying import check_dead, check_digests, digest_layers
+from kerastl.finetuning.verifying import Digests, check_dead, check_moved, find_moved
 from kerastl.models import get_info, layer_table, set_normalization
+from kerastl.schedules import plan_freeze
 from kerastl.seeds import derive_seed
 from kerastl.stages import LayerInfo, Schedule, Stage
 
@@ -49,6 +50,7 @@ class Job:
     store: ActivationStore | None = None
     cache_budget: int | None = None
     states: StageStates | None = None
+    digests: Digests | None = None
 
 
 class Watcher:
@@ -83,14 +85,29 @@ def run_stages(
         RuntimeError: A stage changed what it froze, or did not move what it trains.
     """
     layers = layer_table(job.model)
+    if job.digests is None:
+        job = replace(job, digests=Digests(job.model))
     while progress.stage < len(job.schedule):
-        run_stage = partial(_run_stage, job, layers, progress, resumed)
-        if job.states and resumed is None and progress.stage < job.states.count:
-            job.states.pass_stage(job, progress, run_stage)
-        else:
-            run_stage()
+        plan = plan_freeze(layers, job.schedule.stages[progress.stage])
+        try:
+            _pass_stage(job, layers, progress, resumed)
+        finally:
+            job.digests.forget(name for name, trains in plan.items() if trains)
         resumed = None
     return progress
+
+
+def _pass_stage(
+    job: Job,
+    layers: tuple[LayerInfo, ...],
+    progress: Progress,
+    resumed: EpochArrays | None,
+) -> None:
+    run_stage = partial(_run_stage, job, layers, progress, resumed)
+    if job.states and resumed is None and progress.stage < job.states.count:
+        job.states.pass_stage(job, progress, run_stage)
+    else:
+        run_stage()
 
 
 def _run_stage(
@@ -115,12 +132,11 @@ class _StageRun:
         self.job, self.progress = job, progress
         self.stage = job.schedule.stages[progress.stage]
         self.is_new = resumed is None
+        self.start = job.model.get_weights()
         if self.is_new:
             progress.normalization = get_info(job.model).normalization
-            job.keeper.save_start(progress, job.model.get_weights())
+            job.keeper.save_start(progress, self.start)
         self._normalize(self.stage.normalize)
-        self.start = job.model.get_weights()
-        self.before = digest_layers(job.model)
         self.plan = freeze_layers(job.model, layers, self.stage)
         self.moving = _moving_weights(job.model, self.plan)
         self.best = _values(self.moving)
@@ -152,7 +168,7 @@ class _StageRun:
             programs=job.programs,
             store=job.store,
             cache_budget=job.cache_budget,
-            digests=self.before,
+            digests=job.digests,
         )
         kind = ProbeEngine if self.stage.solver == "exact" else ENGINES[job.engine]
         return kind(task)
@@ -183,8 +199,8 @@ class _StageRun:
         """Prove that what was declared trained, and say which layers are dead."""
         if not any(np.isfinite(row["loss"]) for row in self.rows):
             return ""
-        after = digest_layers(self.job.model)
-        still = check_digests(self.before, after, self.plan)
+        moved = find_moved(self.job.model, self.start)
+        still = check_moved(moved, self.job.digests.layers, self.plan)
         if not still:
             return ""
         arrays = prepare_training(

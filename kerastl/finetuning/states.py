@@ -18,7 +18,6 @@ from kerastl.errors import StorageError
 from kerastl.finetuning.activations import describe_platform, digest_array
 from kerastl.finetuning.checkpoints import Progress
 from kerastl.finetuning.entries import INDEX, Entries, cache_folder
-from kerastl.finetuning.verifying import digest_layers
 from kerastl.models import get_info, layer_table, set_normalization
 from kerastl.runs import write_atomic, write_text_atomic
 from kerastl.runs.arrays import read_npz, verify_npz, write_npz
@@ -101,7 +100,7 @@ def identify_stage(job: "Job", progress: Progress) -> str:
     stages = job.schedule.to_dict()["stages"][: progress.stage + 1]
     facts = {
         "stages": stages,
-        "model": [asdict(get_info(job.model)), digest_layers(job.model)],
+        "model": [asdict(get_info(job.model)), job.digests.to_dict()],
         "images": [_digest_images(split) for split in (job.train, job.validation)],
         "statistics": None if job.statistics is None else asdict(job.statistics),
         "job": [job.seed, job.engine, job.max_steps, job.cache_budget],

@@ -1,7 +1,7 @@
 """What an engine is given to train one stage, and what it promises in return."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import keras
@@ -13,6 +13,7 @@ from kerastl.stages import Stage
 if TYPE_CHECKING:
     from kerastl.finetuning.programs import Programs
     from kerastl.finetuning.storing import ActivationStore
+    from kerastl.finetuning.verifying import Digests
 
 # called after every epoch with its number in the stage, its logs and whether a callback of
 # the user asked to stop; returns whether to stop
@@ -29,7 +30,7 @@ class StageTask:
     The last are for the fast engine: `programs` of earlier trials with this model, which
     are compiled over the same layers instead of the model itself; the `store` that keeps
     activations on disk; the bytes they may take, by default a third of the free memory; and
-    the digest of each layer's weights at the start.
+    the digests of all layers.
     """
 
     model: keras.Model
@@ -46,7 +47,7 @@ class StageTask:
     programs: "Programs | None" = None
     store: "ActivationStore | None" = None
     cache_budget: int | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: "Digests | None" = None
 
 
 class Engine(Protocol):

@@ -1,6 +1,5 @@
 """One trial, in a worker process: build, train and score each of its fits."""
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +15,10 @@ from kerastl.errors import NothingSucceededError
 from kerastl.finetuning.checkpoints import EpochArrays, Progress
 from kerastl.finetuning.loop import Job, run_stages
 from kerastl.finetuning.planning import read_schedule
-from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.selecting import find_best
 from kerastl.finetuning.states import StageStates
 from kerastl.finetuning.storing import ActivationStore
+from kerastl.finetuning.verifying import digest_weights
 from kerastl.models import layer_table, set_normalization
 from kerastl.options import Options, from_toml
 from kerastl.schedules import check_schedule
@@ -103,12 +102,12 @@ class _Fit:
     def run(self) -> tuple[dict[str, Any], Arrayset]:
         """Train until the end or the pause; return the fit's result and its state."""
         began = time.monotonic()
-        model, programs, schedule = self._build()
+        model, kept, schedule = self._build()
         progress, resumed = self._restore(model)
         keeper = _PausingKeeper(self.message["pause_at"])
         if resumed is not None:
             keeper.start = _numbered(self.own, "start")
-        job = replace(self._describe_job(model, schedule, keeper), programs=programs)
+        job = replace(self._describe_job(model, schedule, keeper), **kept)
         before = len(progress.rows)
         try:
             run_stages(job, progress, resumed)
@@ -119,13 +118,13 @@ class _Fit:
         result = summarize(progress, complete=not state)
         result["seconds"] = time.monotonic() - began
         result["epochs_trained"] = len(progress.rows) - before
-        result["weights"] = digest_weights(model)
+        result["weights"] = digest_weights(job.digests)
         result["progress"] = _as_dict(progress) if state else None
         return result, state
 
-    def _build(self) -> tuple[keras.Model, Programs, Schedule]:
+    def _build(self) -> tuple[keras.Model, dict[str, Any], Schedule]:
         options = self.options
-        model, programs = _workshop.take_model(
+        model, programs, digests = _workshop.take_model(
             options,
             self.message,
             self.train.pixels.shape[1:3],
@@ -134,7 +133,7 @@ class _Fit:
         )
         schedule = read_schedule(options, get_base(options.base))
         check_schedule(layer_table(model), schedule)
-        return model, programs, schedule
+        return model, {"programs": programs, "digests": digests}, schedule
 
     def _restore(self, model: keras.Model) -> tuple[Progress, EpochArrays | None]:
         if self.fit["progress"] is None:
@@ -229,14 +228,6 @@ def summarize(progress: Progress, *, complete: bool) -> dict[str, Any]:
         "stages": progress.outcomes,
         "kept": kept,
     }
-
-
-def digest_weights(model: keras.Model) -> str:
-    """Return the SHA-256 of all weights: equal for equal models, to the bit."""
-    digest = hashlib.sha256()
-    for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _as_dict(progress: Progress) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from kerastl.finetuning.programs import Programs
+from kerastl.finetuning.verifying import Digests
 from kerastl.models import build_model, get_info, set_normalization
 from kerastl.options import Options
 
@@ -21,11 +22,15 @@ MODELS, SEEDS = 2, 4  # kept at once; initial weights of so many seeds of each
 
 @dataclass(eq=False)
 class _Kept:
-    """A model, its programs, and the weights it has when it is new, by seed."""
+    """A model, its programs, and the weights it has when it is new, by seed.
+
+    `digests` are those of layers at these weights, as far as somebody asked.
+    """
 
     model: keras.Model
     programs: Programs = field(default_factory=Programs)
     starts: OrderedDict[int, list[np.ndarray]] = field(default_factory=OrderedDict)
+    digests: dict[int, dict[str, str]] = field(default_factory=dict)
 
 
 class Workshop:
@@ -42,8 +47,8 @@ class Workshop:
         *,
         seed: int,
         resuming: bool,
-    ) -> tuple[keras.Model, Programs]:
-        """Return a model as `build_model` makes it, and its programs.
+    ) -> tuple[keras.Model, Programs, Digests]:
+        """Return a model as `build_model` makes it, its programs and its digests.
 
         Args:
             options: Of the trial.
@@ -72,9 +77,10 @@ class Workshop:
             kept = self._keep((*key, *settings.values()), build())
             if not resuming:
                 self._remember(kept, seed, kept.model.get_weights())
-            return kept.model, kept.programs
-        self._renew(kept, seed, build, resuming=resuming)
-        return kept.model, kept.programs
+        else:
+            self._renew(kept, seed, build, resuming=resuming)
+        known = None if resuming else kept.digests[seed]
+        return kept.model, kept.programs, Digests(kept.model, known)
 
     def _find(self, key: tuple) -> _Kept | None:
         if key in self._kept:
@@ -88,9 +94,10 @@ class Workshop:
         return self._kept[key]
 
     def _remember(self, kept: _Kept, seed: int, weights: list[np.ndarray]) -> None:
-        kept.starts[seed] = weights
+        kept.starts[seed], kept.digests[seed] = weights, {}
         while len(kept.starts) > SEEDS:
-            kept.starts.popitem(last=False)
+            gone, _ = kept.starts.popitem(last=False)
+            del kept.digests[gone]
 
     def _renew(self, kept: _Kept, seed: int, build: Any, *, resuming: bool) -> None:
         if get_info(kept.model).normalization != "base":
