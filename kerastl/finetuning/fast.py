@@ -26,7 +26,7 @@ from kerastl.finetuning.activations import (
 from kerastl.finetuning.compiling import prepare_labels
 from kerastl.finetuning.costs import choose_caching
 from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
-from kerastl.finetuning.plain import PlainEngine
+from kerastl.finetuning.plain import EpochSeeds, PlainEngine
 from kerastl.finetuning.programs import Program
 from kerastl.finetuning.rates import compute_rate
 from kerastl.finetuning.steps import (
@@ -104,12 +104,34 @@ class FastEngine(PlainEngine):
         if self.cached:
             self._extract()
         self.by_epoch = self.cached and self._is_small() and self._sees_epochs()
+        if self.by_epoch and not self.task.callbacks and not keras.config.max_epochs():
+            self._train_unwatched(record)
+            return
         self.model.train_function = self._build_training()
         self.model.test_function = self._build_evaluation()
         try:
             super().train(record)
         finally:  # whoever trains or evaluates the model next gets Keras' own
             self.model.train_function = self.model.test_function = None
+
+    def _train_unwatched(self, record: Record) -> None:
+        """Do what `fit` does where nobody looks: its own part takes as long as an epoch."""
+        task, model, validation = self.task, self.model, self._validation()
+        seeds = EpochSeeds(self.batches, task.seed)
+        seeds.set_model(model)
+        train = self._build_training()
+        evaluate = None
+        if validation is not None:
+            evaluate = self._build_own_evaluation(validation)
+        for self.epoch in range(task.first_epoch, task.stage.epochs):
+            seeds.on_epoch_begin(self.epoch)
+            logs = _measure(model, partial(train, _tick_once()))
+            if evaluate is not None:
+                found = _measure(model, partial(evaluate, None))
+                logs |= {f"val_{name}": value for name, value in found.items()}
+            logs["learning_rate"] = float(model.optimizer.learning_rate)
+            if record(self.epoch, logs, False):
+                break
 
     def _extract(self) -> None:
         task, plain = self.task, self.batches
@@ -233,7 +255,7 @@ class FastEngine(PlainEngine):
 
 
 class _Counter(keras.callbacks.Callback):
-    """Tells the engine which epoch begins; `_EpochSeeds` has made its order."""
+    """Tells the engine which epoch begins; `EpochSeeds` has made its order."""
 
     def __init__(self, engine: FastEngine):
         super().__init__()
@@ -251,6 +273,15 @@ def _are_vectors(boundary: Sequence[keras.KerasTensor]) -> bool:
 def _tick() -> tf.data.Dataset:
     """Return what gives `fit` one batch per epoch, of nothing: the graphs have the rows."""
     return tf.data.Dataset.from_tensors(np.zeros(1, "int32"))
+
+
+def _tick_once() -> Iterator[None]:
+    return iter((None,))
+
+
+def _measure(model: keras.Model, run: Callable) -> dict[str, float]:
+    model.reset_metrics()
+    return {name: float(value) for name, value in run().items()}
 
 
 def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:

@@ -61,7 +61,7 @@ class PlainEngine:
             initial_epoch=offset + task.first_epoch,
             validation_data=self._validation(),
             callbacks=[
-                _EpochSeeds(self.batches, task.seed, offset),
+                EpochSeeds(self.batches, task.seed, offset),
                 *self._own_callbacks(),
                 *task.callbacks,
                 _Recorder(record, offset),
@@ -89,14 +89,15 @@ class PlainEngine:
         )
 
 
-class _EpochSeeds(keras.callbacks.Callback):
+class EpochSeeds(keras.callbacks.Callback):
     """Makes every draw of an epoch a function of the stage's seed and the epoch."""
 
-    def __init__(self, batches: TrainingBatches, seed: int, offset: int):
+    def __init__(self, batches: TrainingBatches, seed: int, offset: int = 0):
         super().__init__()
         self.batches, self.seed, self.offset = batches, seed, offset
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the epoch's order and the state of random layers."""
         epoch -= self.offset
         self.batches.set_epoch(epoch)
         states = [v for v in self.model.variables if v.name == "seed_generator_state"]

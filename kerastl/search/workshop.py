@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kerastl.finetuning.programs import Programs
-from kerastl.finetuning.verifying import Digests
+from kerastl.finetuning.verifying import Digests, find_moved
 from kerastl.models import build_model, get_info, set_normalization
 from kerastl.options import Options
 
@@ -108,4 +108,10 @@ class Workshop:
             new = build()
             kept.model.kerastl = new.kerastl
             self._remember(kept, seed, new.get_weights())
-        kept.model.set_weights(kept.starts[seed])
+        # most layers were frozen in the last trial: to compare is less than to assign
+        moved = find_moved(kept.model, kept.starts[seed])
+        starts = zip(kept.model.weights, kept.starts[seed], strict=True)
+        values = {id(variable): array for variable, array in starts}
+        for layer in kept.model.layers:
+            for variable in layer.weights if layer.name in moved else ():
+                variable.assign(values[id(variable)])
