@@ -253,7 +253,16 @@ def test_the_search_benchmarks_measure_kerastl_in_processes_of_its_own(deep_outc
     assert deep_outcome.after > 0
     assert deep_outcome.peak >= max(deep_outcome.after_trials) > 200 * memory.MEGABYTE
     rows = {row.name: row.value for row in heads.judge(deep_outcome, limit=1.0)}
-    assert 0 < rows["an epoch of a trial, median"] <= rows["the search, imports included"]
+    epoch = rows["an epoch of a trial of the first group"]
+    assert 0 < epoch <= rows["the search, imports included"]
+
+
+def test_an_epoch_is_what_all_trials_of_a_group_take_over_all_their_epochs():
+    trials = [{"epoch_seconds": [0.9, 0.0]}, *[{"epoch_seconds": [0.0, 0.0]}] * 7]
+    more = [{"epoch_seconds": [0.2, 0.0]}]
+    outcome = dataclasses.replace(make_outcome(), trials=tuple(trials + more))
+    assert heads.average_epochs(trials) == pytest.approx(0.9 / 16)
+    assert heads.average_epochs(outcome.trials[heads.MOST :]) == pytest.approx(0.1)
 
 
 def test_all_peers_train_the_same_layers(deep_outcome):

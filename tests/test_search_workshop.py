@@ -73,6 +73,7 @@ def run(arrays, *, seed=0, shared=0, **params):
     message = {
         "options": to_toml(options), "size": "32x32", "class_names": list("abc"),
         "multi_label": False, "statistics": None, "pause_at": None, "shared_stages": shared,
+        "companions": [],
         "fits": [{"seed": seed, "progress": None}],
     }  # fmt: skip
     reply, _ = run_trial(message, arrays)
@@ -180,7 +181,7 @@ def test_two_models_are_kept_and_the_oldest_goes(arrays, count):
 
 
 def test_graphs_of_other_layers_are_not_run(arrays):
-    model, kept, _ = trials._workshop.take_model(
+    model, kept = trials._workshop.take_model(
         Options(**FIXED),
         {"class_names": list("abc"), "multi_label": False},
         (32, 32),

@@ -23,12 +23,13 @@ from kerastl.finetuning.activations import (
     extract,
     extract_view,
 )
+from kerastl.finetuning.cohorts import Epoch
 from kerastl.finetuning.compiling import prepare_labels
 from kerastl.finetuning.costs import choose_caching
 from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
 from kerastl.finetuning.plain import EpochSeeds, PlainEngine
 from kerastl.finetuning.programs import Program
-from kerastl.finetuning.rates import compute_rate
+from kerastl.finetuning.rates import compute_rates
 from kerastl.finetuning.steps import (
     build_epoch,
     build_evaluation,
@@ -116,22 +117,42 @@ class FastEngine(PlainEngine):
 
     def _train_unwatched(self, record: Record) -> None:
         """Do what `fit` does where nobody looks: its own part takes as long as an epoch."""
-        task, model, validation = self.task, self.model, self._validation()
-        seeds = EpochSeeds(self.batches, task.seed)
+        task = self.task
+        run = self._build_epoch()
+        if task.cohorts is not None and task.stage.augment == ():
+            place = (self.program, self.batches, self.validation)
+            ahead = task.cohorts.train(task, *place)
+            run = run if ahead is None else partial(self._repeat, ahead)
+        for self.epoch in range(task.first_epoch, task.stage.epochs):
+            if record(self.epoch, run(), False):
+                break
+
+    def _build_epoch(self) -> Callable[[], dict[str, float]]:
+        model, validation = self.model, self._validation()
+        train, seeds = self._build_training(), EpochSeeds(self.batches, self.task.seed)
         seeds.set_model(model)
-        train = self._build_training()
         evaluate = None
         if validation is not None:
             evaluate = self._build_own_evaluation(validation)
-        for self.epoch in range(task.first_epoch, task.stage.epochs):
+
+        def run() -> dict[str, float]:
             seeds.on_epoch_begin(self.epoch)
             logs = _measure(model, partial(train, _tick_once()))
             if evaluate is not None:
                 found = _measure(model, partial(evaluate, None))
                 logs |= {f"val_{name}": value for name, value in found.items()}
-            logs["learning_rate"] = float(model.optimizer.learning_rate)
-            if record(self.epoch, logs, False):
-                break
+            return {**logs, "learning_rate": float(model.optimizer.learning_rate)}
+
+        return run
+
+    def _repeat(self, ahead: Sequence[Epoch]) -> dict[str, float]:
+        """Leave the model as the epoch in progress left a copy of its head."""
+        done = ahead[self.epoch]
+        for variable, value in zip(
+            self.program.split.tail.weights, done.weights, strict=True
+        ):
+            variable.assign(value)
+        return dict(done.logs)
 
     def _extract(self) -> None:
         task, plain = self.task, self.batches
@@ -208,11 +229,7 @@ class FastEngine(PlainEngine):
 
     def _compute_rates(self) -> np.ndarray:
         """Return the learning rate of each step of the epoch in progress."""
-        steps = len(self.batches)
-        first = self.epoch * steps
-        rates = [
-            compute_rate(self.task.stage, first + step, steps) for step in range(steps)
-        ]
+        rates = compute_rates(self.task.stage, self.epoch, len(self.batches))
         return np.array(rates, self.model.optimizer._learning_rate.dtype)
 
     def _build_evaluation(self) -> Callable | None:

@@ -13,6 +13,7 @@ from kerastl.data.batches import Arrays, TrainingBatches
 from kerastl.data.statistics import ChannelStatistics
 from kerastl.errors import NothingSucceededError
 from kerastl.finetuning.checkpoints import EpochArrays, Keeper, Progress
+from kerastl.finetuning.cohorts import Cohorts
 from kerastl.finetuning.compiling import freeze_layers, prepare_training
 from kerastl.finetuning.fast import FastEngine
 from kerastl.finetuning.plain import PlainEngine
@@ -51,6 +52,8 @@ class Job:
     cache_budget: int | None = None
     states: StageStates | None = None
     digests: Digests | None = None
+    cohorts: Cohorts | None = None
+    companions: Sequence[Stage] = ()  # first stages of trials to come
 
 
 class Watcher:
@@ -169,6 +172,8 @@ class _StageRun:
             store=job.store,
             cache_budget=job.cache_budget,
             digests=job.digests,
+            cohorts=job.cohorts if progress.stage == 0 else None,
+            companions=job.companions,
         )
         kind = ProbeEngine if self.stage.solver == "exact" else ENGINES[job.engine]
         return kind(task)

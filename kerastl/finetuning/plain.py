@@ -100,9 +100,14 @@ class EpochSeeds(keras.callbacks.Callback):
         """Set the epoch's order and the state of random layers."""
         epoch -= self.offset
         self.batches.set_epoch(epoch)
-        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
-        for position, state in enumerate(states):  # of Dropout and other random layers
-            state.assign([derive_seed(self.seed, epoch, "layer", position), 0])
+        seed_layers(self.model, self.seed, epoch)
+
+
+def seed_layers(model: keras.Model, seed: int, epoch: int) -> None:
+    """Have Dropout and other random layers draw what they draw in this epoch."""
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    for position, state in enumerate(states):
+        state.assign([derive_seed(seed, epoch, "layer", position), 0])
 
 
 class _RateSetter(keras.callbacks.Callback):

@@ -1,7 +1,7 @@
 """Compiled models with their traced graphs, kept for every stage they fit."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -38,6 +38,7 @@ class Program:
         build_trackers(model, _one_label(task))
         self.split: Split = split_model(model) if cached else whole_model(model)
         self.trained = [variable.path for variable in model.trainable_variables]
+        self.heads: list[Program] = []  # copies of the tail that train beside each other
         self._graphs: dict[Any, Callable] = {}
 
     def share(self) -> None:
@@ -59,6 +60,15 @@ class Program:
         if key not in self._graphs:
             split = whole_model(self.model) if whole else self.split
             self._graphs[key] = build(split, specs)
+        return self._graphs[key]
+
+    def common_graph(
+        self, build: Callable, heads: Sequence["Program"], specs: Any
+    ) -> Callable:
+        """Return a graph of several of `heads`, built once for each number of them."""
+        key = (build.__name__, _freeze(specs), len(heads))
+        if key not in self._graphs:
+            self._graphs[key] = build([head.split for head in heads], specs)
         return self._graphs[key]
 
     def restart(self, stage: Stage) -> None:

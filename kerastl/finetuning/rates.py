@@ -35,3 +35,8 @@ def compute_rate(stage: Stage, step: int, steps_per_epoch: int) -> float:
         done = (step - warmup) / (stage.epochs * steps_per_epoch - warmup)
         return stage.learning_rate * (1 + math.cos(math.pi * done)) / 2
     return stage.learning_rate
+
+
+def compute_rates(stage: Stage, epoch: int, steps: int) -> list[float]:
+    """Return the learning rate of each step of an epoch, both counted from 0."""
+    return [compute_rate(stage, epoch * steps + step, steps) for step in range(steps)]

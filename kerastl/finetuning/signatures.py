@@ -1,9 +1,14 @@
 """What a stage's graphs depend on: stages that are equal in it share them. No Keras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kerastl.stages import MIXING, Stage
 
+# what stages may differ in whose heads train beside each other: rates, and when to stop
+OWN = (
+    "learning_rate", "weight_decay", "lr_schedule", "step_epochs", "step_factor",
+    "warmup_epochs", "patience", "restore_best",
+)  # fmt: skip
 ADAMW_DECAY = 0.004  # what AdamW has in Keras unless told
 
 
@@ -61,3 +66,17 @@ def choose_decay(stage: Stage) -> float | None:
 def needs_one_hot(stage: Stage) -> bool:
     """Return whether mixing or smoothing makes labels that are not one class."""
     return bool(stage.label_smoothing or set(stage.augment) & set(MIXING))
+
+
+def is_companion(first: Stage, second: Stage) -> bool:
+    """Return whether heads of two stages can train beside each other, batch by batch.
+
+    Example:
+
+    >>> slow, fast = Stage(name="head"), Stage(name="head", learning_rate=0.1)
+    >>> is_companion(slow, fast), is_companion(slow, Stage(name="head", batch_size=16))
+    (True, False)
+    """
+    same = {name: getattr(first, name) for name in OWN}
+    decays = [choose_decay(stage) is not None for stage in (first, second)]
+    return replace(second, **same) == first and decays[0] == decays[1]

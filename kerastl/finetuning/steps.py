@@ -1,6 +1,6 @@
 """A step and an epoch, of training and of evaluation, each as one TensorFlow graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -87,18 +87,61 @@ def build_full_evaluation(split: Split, specs: Specs) -> Callable:
     Returns:
         tf.function of all rows, the number of steps, and the batch size.
     """
-    step = _define_evaluation(split)
+    return _build_evaluation([_define_evaluation(split)], specs)
 
-    def evaluate(rows: Specs, steps: Any, size: Any) -> None:
+
+def _build_evaluation(steps: Sequence[Callable], specs: Specs) -> Callable:
+    def evaluate(rows: Specs, count: Any, size: Any) -> None:
         def run_step(index: Any) -> tuple[Any]:
             part = slice(index * size, (index + 1) * size)
-            step(*tf.nest.map_structure(lambda array: array[part], rows))
+            batch = tf.nest.map_structure(lambda array: array[part], rows)
+            for step in steps:
+                step(*batch)
             return (index + 1,)
 
-        _repeat(run_step, steps)
+        _repeat(run_step, count)
 
     number = tf.TensorSpec((), "int32")
     return tf.function(evaluate, input_signature=(specs, number, number), autograph=False)
+
+
+def build_common_epoch(splits: Sequence[Split], specs: Specs) -> Callable:
+    """Return an epoch of several models that take the same batches, as one graph.
+
+    Args:
+        splits: As for `build_epoch`, of models with weights of their own.
+        specs: The same for all.
+
+    Returns:
+        tf.function of all rows, the order they are taken in, the learning rate of each
+        model and step, and the batch size.
+    """
+    steps = [_define_step(split) for split in splits]
+    variables = [split.model.optimizer._learning_rate for split in splits]
+
+    def epoch(rows: Specs, order: Any, rates: Any, size: Any) -> None:
+        def run_step(index: Any) -> tuple[Any]:
+            chosen = order[index * size : (index + 1) * size]
+            batch = tf.nest.map_structure(lambda array: tf.gather(array, chosen), rows)
+            for number, (step, rate) in enumerate(zip(steps, variables, strict=True)):
+                rate.assign(rates[number, index])
+                step(*batch)
+            return (index + 1,)
+
+        _repeat(run_step, tf.shape(rates)[1])
+
+    order, size = tf.TensorSpec((None,), "int32"), tf.TensorSpec((), "int32")
+    rates = tf.TensorSpec((len(splits), None), variables[0].dtype)
+    return tf.function(epoch, input_signature=(specs, order, rates, size), autograph=False)
+
+
+def build_common_evaluation(splits: Sequence[Split], specs: Specs) -> Callable:
+    """Return the evaluation of several models on the same rows, as one graph.
+
+    Returns:
+        tf.function of all rows, the number of steps, and the batch size.
+    """
+    return _build_evaluation([_define_evaluation(split) for split in splits], specs)
 
 
 def _repeat(run: Callable, times: Any) -> None:

@@ -11,6 +11,7 @@ from kerastl.data.batches import Arrays
 from kerastl.stages import Stage
 
 if TYPE_CHECKING:
+    from kerastl.finetuning.cohorts import Cohorts
     from kerastl.finetuning.programs import Programs
     from kerastl.finetuning.storing import ActivationStore
     from kerastl.finetuning.verifying import Digests
@@ -29,8 +30,9 @@ class StageTask:
 
     The last are for the fast engine: `programs` of earlier trials with this model, which
     are compiled over the same layers instead of the model itself; the `store` that keeps
-    activations on disk; the bytes they may take, by default a third of the free memory; and
-    the digests of all layers.
+    activations on disk; the bytes they may take, by default a third of the free memory; the
+    digests of all layers; and the stages of trials to come, whose heads may train beside
+    this one's.
     """
 
     model: keras.Model
@@ -48,6 +50,8 @@ class StageTask:
     store: "ActivationStore | None" = None
     cache_budget: int | None = None
     digests: "Digests | None" = None
+    cohorts: "Cohorts | None" = None
+    companions: Sequence[Stage] = ()
 
 
 class Engine(Protocol):

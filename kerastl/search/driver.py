@@ -17,6 +17,7 @@ from kerastl.errors import StorageError
 from kerastl.finetuning.planning import choose_image_size
 from kerastl.options import Options, to_toml
 from kerastl.search.candidates import apply_parameters
+from kerastl.search.companions import group_companions
 from kerastl.search.executors import Executor, run_requests
 from kerastl.search.plans import Plan
 from kerastl.search.records import FAILED, Book, Record
@@ -29,6 +30,7 @@ from kerastl.seeds import derive_seed
 logger = logging.getLogger("kerastl")
 
 KILLED = "killed"
+Companions = dict[int, tuple[dict[str, Any], ...]]
 
 
 class Driver:
@@ -117,13 +119,21 @@ class Driver:
         return killed
 
     def _requests(self, works: Sequence[Work]) -> Iterator[Request]:
+        companions = self._group_companions(works)
         for work in works:
             if self.started and self._is_late():  # one trial runs however short the time
                 return
             self.started = True
-            yield self._describe(work)
+            yield self._describe(work, companions.get(work.number, ()))
 
-    def _describe(self, work: Work) -> Request:
+    def _group_companions(self, works: Sequence[Work]) -> Companions:
+        # several workers would each train all of a group; one trial's minutes are its own
+        if self.settings.jobs > 1 or self.settings.trial_minutes is not None:
+            return {}
+        whole = [work for work in works if work.before is None and work.pause_at is None]
+        return group_companions({work.number: self._options(work) for work in whole})
+
+    def _describe(self, work: Work, companions: Sequence[dict[str, Any]]) -> Request:
         work, state = self._read_state(work)
         options = self._options(work)
         needs_statistics = any(stage["normalize"] == "data" for stage in options.stages)
@@ -136,6 +146,7 @@ class Driver:
             "multi_label": self.data.multi_label,
             "statistics": statistics,
             "pause_at": work.pause_at,
+            "companions": list(companions),
             "shared_stages": self.shared_stages.get(work.number, 0),
             "fits": [
                 {"seed": seed, "progress": paused[number] if paused else None}

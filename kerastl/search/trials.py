@@ -22,6 +22,7 @@ from kerastl.finetuning.verifying import digest_weights
 from kerastl.models import layer_table, set_normalization
 from kerastl.options import Options, from_toml
 from kerastl.schedules import check_schedule
+from kerastl.search.companions import read_companions
 from kerastl.search.workshop import Workshop
 from kerastl.stages import Schedule
 
@@ -39,7 +40,8 @@ def run_trial(
             pixels to take), `class_names`, `multi_label`, `statistics` or None, `fits`
             (each with `seed`, `rows` and `progress`), `pause_at` or None: the number of
             epochs after which each fit is paused and its state returned, `shared_stages`:
-            how many leading stages other trials have, too.
+            how many leading stages other trials have, too, `companions`: first stages of
+            trials that may train beside this one.
         arrays: `train-<size>` and `validation-<size>` pixels, `train-labels` and
             `validation-labels`; `fit<i>-train-rows` and `fit<i>-validation-rows` where a
             fit has rows of its own; `fit<i>-...` state of a paused fit.
@@ -124,7 +126,7 @@ class _Fit:
 
     def _build(self) -> tuple[keras.Model, dict[str, Any], Schedule]:
         options = self.options
-        model, programs, digests = _workshop.take_model(
+        model, kept = _workshop.take_model(
             options,
             self.message,
             self.train.pixels.shape[1:3],
@@ -133,7 +135,7 @@ class _Fit:
         )
         schedule = read_schedule(options, get_base(options.base))
         check_schedule(layer_table(model), schedule)
-        return model, {"programs": programs, "digests": digests}, schedule
+        return model, kept, schedule
 
     def _restore(self, model: keras.Model) -> tuple[Progress, EpochArrays | None]:
         if self.fit["progress"] is None:
@@ -159,6 +161,7 @@ class _Fit:
             store=ActivationStore(),
             cache_budget=self.options.cache_budget,
             states=self._find_states(),
+            companions=read_companions(self.message["companions"]),
         )
 
     def _find_states(self) -> StageStates | None:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerastl.finetuning.cohorts import Cohorts
 from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.verifying import Digests, find_moved
 from kerastl.models import build_model, get_info, set_normalization
@@ -31,6 +32,7 @@ class _Kept:
     programs: Programs = field(default_factory=Programs)
     starts: OrderedDict[int, list[np.ndarray]] = field(default_factory=OrderedDict)
     digests: dict[int, dict[str, str]] = field(default_factory=dict)
+    cohorts: Cohorts = field(default_factory=Cohorts)
 
 
 class Workshop:
@@ -47,8 +49,8 @@ class Workshop:
         *,
         seed: int,
         resuming: bool,
-    ) -> tuple[keras.Model, Programs, Digests]:
-        """Return a model as `build_model` makes it, its programs and its digests.
+    ) -> tuple[keras.Model, dict[str, Any]]:
+        """Return a model as `build_model` makes it, and what is kept with it.
 
         Args:
             options: Of the trial.
@@ -56,6 +58,9 @@ class Workshop:
             image_size: Height and width in pixels.
             seed: Of the initial weights.
             resuming: Whether weights will be assigned, so that none need be loaded.
+
+        Returns:
+            The model, and its programs, digests and cohorts as arguments of `Job`.
         """
         settings = {
             "num_classes": len(message["class_names"]),
@@ -80,7 +85,11 @@ class Workshop:
         else:
             self._renew(kept, seed, build, resuming=resuming)
         known = None if resuming else kept.digests[seed]
-        return kept.model, kept.programs, Digests(kept.model, known)
+        return kept.model, {
+            "programs": kept.programs,
+            "digests": Digests(kept.model, known),
+            "cohorts": kept.cohorts,
+        }
 
     def _find(self, key: tuple) -> _Kept | None:
         if key in self._kept:
