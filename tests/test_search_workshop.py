@@ -189,7 +189,7 @@ def test_graphs_of_other_layers_are_not_run(arrays):
         resuming=False,
     )
     run(arrays)
-    (program,) = kept._kept.values()
+    (program,) = kept["programs"]._kept.values()
     model.get_layer("block1_1_conv").trainable = True
     with pytest.raises(RuntimeError, match="traced for other layers"):
         program.restart(None)
