@@ -1,6 +1,6 @@
 """Linear heads on one frozen base: what a trial's epoch takes within a search.
 
-    python -m benchmarks.heads [--images 1000] [--epochs 10] [--trials 24]
+    python -m benchmarks.heads [--images 1000] [--epochs 10] [--trials 16]
 
 ResNet50 with random weights at 32x32, digits, batch size 32, learning rates from 0.0001 to
 0.1. Heads train in groups beside each other, so that a trial's own seconds mean nothing:
@@ -34,7 +34,7 @@ class Settings:
 
     images: int = 1000
     epochs: int = 10
-    trials: int = 24
+    trials: int = 2 * MOST
     base: str = "resnet50"
 
     def describe_task(self) -> Task:

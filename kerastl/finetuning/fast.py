@@ -117,12 +117,11 @@ class FastEngine(PlainEngine):
 
     def _train_unwatched(self, record: Record) -> None:
         """Do what `fit` does where nobody looks: its own part takes as long as an epoch."""
-        task = self.task
-        run = self._build_epoch()
+        task, ahead = self.task, None
         if task.cohorts is not None and task.stage.augment == ():
             place = (self.program, self.batches, self.validation)
             ahead = task.cohorts.train(task, *place)
-            run = run if ahead is None else partial(self._repeat, ahead)
+        run = self._build_epoch() if ahead is None else partial(self._repeat, ahead)
         for self.epoch in range(task.first_epoch, task.stage.epochs):
             if record(self.epoch, run(), False):
                 break
