@@ -6,8 +6,9 @@ import pytest
 from kerastl.bases import BASES
 from kerastl.bases.operations import Network
 from kerastl.finetuning import fast
+from kerastl.finetuning.choices import choose_caching, find_cut, plan_cut
 from kerastl.finetuning.compiling import freeze_layers
-from kerastl.finetuning.costs import choose_caching, estimate_stages, find_cut, plan_cut
+from kerastl.finetuning.costs import estimate_stages
 from kerastl.finetuning.cuts import (
     _walk,
     changes,
