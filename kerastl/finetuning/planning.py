@@ -126,7 +126,7 @@ def plan_job(options: Options) -> str:
               0.0838 GFLOP forward per image up to there, under 0.001 above, ...
               about 0.12 TFLOP, 1.2 with all layers in every epoch
     stage     last-15: ...
-    costs     about 1.17 TFLOP in all, 2.92 with all layers in every epoch
+    costs     about 1.1 TFLOP in all, 2.92 with all layers in every epoch
     """
     options, reason = resolve_base(options)
     base = get_base(options.base)

@@ -47,7 +47,9 @@ def _plan_network(options: Options, data: Data) -> Network:
 def identify_model(options: Options, data: Data) -> Model:
     """Return what the output of a candidate's frozen layers depends on, beside the cut."""
     size = choose_image_size(options, data, get_base(options.base))
-    return (options.base, str(options.weights), size, options.pooling)
+    # how many layers the head has decides what the last n are
+    head = (options.pooling, len(options.hidden), options.dropout > 0)
+    return (options.base, str(options.weights), size, *head)
 
 
 def write_cuts(
