@@ -6,8 +6,9 @@ import pytest
 from kerastl.bases import BASES
 from kerastl.bases.operations import Network
 from kerastl.finetuning import fast
+from kerastl.finetuning.choices import choose_caching, find_cut, plan_cut
 from kerastl.finetuning.compiling import freeze_layers
-from kerastl.finetuning.costs import choose_caching, estimate_stages, find_cut, plan_cut
+from kerastl.finetuning.costs import estimate_stages
 from kerastl.finetuning.cuts import (
     _walk,
     changes,
@@ -258,15 +259,22 @@ def plan(**options):
 def test_a_plan_says_what_each_stage_costs():
     lines = plan(cache_budget=GB)
     about = (
-        "frozen layers run once: their output takes {} MB, at most 1.0 GB (cache_budget)"
+        "frozen layers run once{}: their output takes {} MB, at most 1.0 GB (cache_budget)"
     )
     assert [line.strip() for line in lines if "frozen" in line] == [
-        about.format("0.5"), about.format("70.7")
+        about.format("", "0.5"), about.format(", in the pass of an earlier stage", "70.7")
     ]  # fmt: skip
     stage = next(n for n, line in enumerate(lines) if "last-15" in line)
     assert "0.0513 GFLOP forward per image up to there, 0.0324 above" in lines[stage + 2]
     assert "steps are 1.6 times cheaper" in lines[stage + 2]
-    assert lines[-1].startswith("costs     about 1.17 TFLOP in all, 2.92 with all layers")
+    assert lines[-1].startswith("costs     about 1.1 TFLOP in all, 2.92 with all layers")
+
+
+def test_half_the_bytes_fit_where_all_do_not():
+    text = "\n".join(plan(cache_budget=36 * 10**6, activations="bfloat16"))
+    assert "their output takes 0.2 MB, at most 36.0 MB" in text
+    assert "their output takes 35.3 MB, at most 36.0 MB" in text
+    assert "would take 70.7 MB" in "\n".join(plan(cache_budget=36 * 10**6))
 
 
 def test_a_plan_says_why_frozen_layers_run_in_every_epoch():

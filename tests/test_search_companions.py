@@ -57,6 +57,7 @@ def run_one(arrays, options, companions, fits=1):
     message = {
         "options": to_toml(options), "size": "32x32", "class_names": list("abc"),
         "multi_label": False, "statistics": None, "pause_at": None, "shared_stages": 0,
+        "cuts": [],
         "companions": json.loads(json.dumps(list(companions))),
         "fits": [{"seed": seed, "progress": None} for seed in range(fits)],
     }  # fmt: skip

@@ -172,3 +172,33 @@ def test_augmented_images_are_counted_once_per_epoch_and_batch_size():
     below, each = cost.cut.below, cost.count_epochs(3, cached=True)
     assert found.total == below * 21 + 2 * 3 * below * 49 + 4 * each
     assert found.views == 6
+
+
+def test_trials_of_all_depths_take_one_pass_to_the_deepest():
+    space = {"unfreeze": [8, "head", "block2"], "learning_rate": [0.1, 0.01]}
+    found = estimate(space)
+    depths = [Stage(name="s", unfreeze=u, epochs=1) for u in (8, "head", "block2")]
+    costs = [cost_of(stage)[0] for stage in depths]
+    below = [cost.cut.below for cost in costs]
+    assert below[1] == max(below)
+    # the head's is below a trial's own cut, and is known after the first pass
+    epochs = sum(2 * cost.count_epochs(1, cached=True) for cost in costs)
+    assert found.total == 70 * max(below) + epochs
+    assert (found.cuts, found.passes) == (3, 1)
+
+
+def test_what_does_not_fit_together_takes_passes_of_its_own():
+    space = {"unfreeze": ["head", 8, "block2"]}
+    costs = [cost_of(Stage(name="s", unfreeze=u))[0] for u in space["unfreeze"]]
+    sizes = [cost.choice.size for cost in costs]
+    assert sizes[0] + sizes[1] < sizes[2]
+    found = estimate(space, cache_budget=sizes[2])
+    assert (found.cuts, found.passes) == (3, 2)
+    belows = [cost.cut.below for cost in costs]
+    epochs = sum(cost.count_epochs(1, cached=True) for cost in costs)
+    assert found.total == 70 * (belows[0] + belows[2]) + epochs
+
+
+def test_a_search_says_in_how_many_passes():
+    job = make_job({"unfreeze": ["head", "block2"]})
+    assert "2 cuts of up to 3.4 MB in 1 pass, each at most" in describe_search(job)

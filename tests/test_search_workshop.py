@@ -9,17 +9,21 @@ import pytest
 from engines import make_data
 
 import kerastl
+from kerastl.bases.operations import Network
 from kerastl.finetuning import activations, loop, programs
+from kerastl.finetuning.passes import list_wanted
 from kerastl.finetuning.programs import Program
 from kerastl.finetuning.storing import ActivationStore
 from kerastl.options import Options, to_toml
 from kerastl.search import trials, workshop
 from kerastl.search.candidates import apply_parameters
-from kerastl.search.driver import count_shared
+from kerastl.search.cuts import read_cuts, write_cuts
+from kerastl.search.driver import count_shared, list_candidates
 from kerastl.search.jobs import SearchJob, plan_search
 from kerastl.search.settings import SearchSettings
 from kerastl.search.trials import run_trial
 from kerastl.spaces import Space
+from kerastl.stages import Stage
 
 FIXED = {"base": "tiny", "weights": None, "image_size": (32, 32), "hidden": (8,)}
 
@@ -59,7 +63,8 @@ def count(monkeypatch):
 
     spy(workshop, "build_model", lambda _: add("models"))
     spy(programs, "compile_stage", lambda _: add("programs"))
-    spy(Program, "graph", lambda graph: built["graphs"].setdefault(id(graph), graph))
+    for name in ("graph", "trace_prefixes"):
+        spy(Program, name, lambda graph: built["graphs"].setdefault(id(graph), graph))
     return built
 
 
@@ -67,13 +72,14 @@ def count_traces(built) -> list[int]:
     return [graph.experimental_get_tracing_count() for graph in built["graphs"].values()]
 
 
-def run(arrays, *, seed=0, shared=0, **params):
+def run(arrays, *, seed=0, shared=0, cuts=(), **params):
     schedule = {"schedule": "feature-extraction", "epochs": 2}
     options = apply_parameters(Options(**FIXED, **schedule), params)
     message = {
         "options": to_toml(options), "size": "32x32", "class_names": list("abc"),
         "multi_label": False, "statistics": None, "pause_at": None, "shared_stages": shared,
         "companions": [],
+        "cuts": list(cuts),
         "fits": [{"seed": seed, "progress": None}],
     }  # fmt: skip
     reply, _ = run_trial(message, arrays)
@@ -319,3 +325,51 @@ def test_the_plan_knows_what_its_candidates_share(space, shared):
     )
     plan = plan_search(job, kerastl.load_images("digits"))
     assert list(count_shared(plan).values()) == shared
+
+
+# Cuts that other trials want
+
+
+DEPTHS = [{"unfreeze": depth} for depth in ("head", "block2", 13)]
+
+
+def test_one_trial_runs_the_images_for_the_cuts_of_all(arrays, monkeypatch, tmp_path):
+    options = [apply_parameters(Options(**FIXED), depth) for depth in DEPTHS]
+    cuts = write_cuts(dict(enumerate(options)), make_data())[0]
+    assert [cut["unfreeze"] for cut in cuts] == [4, "head", "block2", 13]
+    alone = []
+    for depth in DEPTHS:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(len(alone))))
+        monkeypatch.setattr(trials, "_workshop", workshop.Workshop())
+        alone.append(run(arrays, **depth))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "together"))
+    cuts = cuts[1:]
+    together = [run(arrays, cuts=cuts, **DEPTHS[1])]
+    monkeypatch.setattr(ActivationStore, "_make", lambda *_: pytest.fail("again"))
+    together += [run(arrays, cuts=cuts, **depth) for depth in (DEPTHS[0], DEPTHS[2])]
+    for one, other in zip(together, (alone[1], alone[0], alone[2]), strict=True):
+        assert strip(one) == strip(other)
+
+
+def test_the_driver_tells_trials_the_cuts_of_those_with_their_model():
+    options = Options(base="tiny", schedule="feature-extraction", data="digits")
+    space = {"unfreeze": ["head", "block2"], "pooling": ["average", "max"]}
+    space |= {"learning_rate": [0.1, 0.01]}
+    job = SearchJob(
+        options=options, space=Space(space), settings=SearchSettings(mode="grid")
+    )
+    data = kerastl.load_images("digits")
+    cuts = write_cuts(list_candidates(plan_search(job, data)), data)
+    assert sorted(cuts) == list(range(1, 9))
+    assert {str([cut["unfreeze"] for cut in found]) for found in cuts.values()} == {
+        "['head', 'block2']"
+    }
+    assert [stage.unfreeze for stage in read_cuts(cuts[1])] == ["head", "block2"]
+
+
+def test_a_cut_above_layers_that_were_trained_is_left_out():
+    stages = [Stage(name="all", unfreeze="all"), Stage(name="head")]
+    network = Network("tiny", (32, 32), 3)
+    others = [Stage(name="cut", unfreeze="block2")]
+    assert list_wanted(network, stages, 0, others) == tuple(others)
+    assert list_wanted(network, stages, 1, others) == ()

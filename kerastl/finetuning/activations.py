@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -16,14 +16,19 @@ import tensorflow as tf
 
 import kerastl
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
-from kerastl.finetuning.cuts import Split
-from kerastl.finetuning.storing import ActivationStore, Form, compute_arrays
+from kerastl.errors import UsageError
+from kerastl.finetuning.choices import AS_COMPUTED, WIDTHS
+from kerastl.finetuning.cuts import Boundary, Split, build_prefix_model
+from kerastl.finetuning.storing import Form, MemoryStore, Store, compute_arrays
 from kerastl.finetuning.verifying import Digests
 from kerastl.models import get_info
 
 # of one batch: more gains little and takes memory, of which early layers need most
 PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2**20, 256
 CHUNK = 1 << 24  # bytes of pixels digested at once
+
+# the layers up to some boundaries as one graph: of images, to a list of their tensors
+Trace = Callable[[Sequence[Boundary]], Callable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,41 +63,77 @@ class Activations:
 
 def extract(
     split: Split,
-    run: Callable,
+    trace: Trace,
     arrays: Arrays,
-    store: ActivationStore | None,
+    store: Store | None,
     digests: Digests,
+    along: Sequence[Boundary] = (),
+    dtype: str = AS_COMPUTED,
 ) -> Activations:
     """Run the prefix over all images, or find what it gave before.
 
     Args:
         split: Of the model, with a prefix.
-        run: The prefix as one graph, of `build_prefix`.
+        trace: Returns the layers up to some boundaries as one graph, of `build_prefix`.
         arrays: The images.
         store: Where to look, and to keep it; None computes in memory.
         digests: Of the weights of each layer.
+        along: Other boundaries, for whose tensors the store will be asked later: what of
+            them is not there is computed in the same pass.
+        dtype: To keep numbers in: `"float32"` (as they are computed), `"float16"` or
+            `"bfloat16"`.
 
     Returns:
-        Activations in the dtype the layers compute in.
+        Activations in that dtype.
+
+    Raises:
+        UsageError: There are numbers that float16 cannot hold.
     """
-    forms = [
-        ((len(arrays), *tensor.shape[1:]), str(tensor.dtype)) for tensor in split.boundary
-    ]
-    fill = partial(_fill, run, arrays)
     if store is None:
-        tensors = compute_arrays(forms, fill)
-    else:
-        key = identify(split, arrays.pixels, forms, digests)
-        tensors = store.get(key, forms, fill)
+        forms = _list_forms(split.boundary, len(arrays), dtype)
+        fill = partial(_fill, trace, arrays, {"": split.boundary}, "")
+        tensors = MemoryStore().get_first({"": forms}, fill)
+        return Activations(tuple(tensors), arrays.labels, arrays.weights)
+
+    def describe(prefix: keras.Model) -> tuple[str, list[Form]]:
+        forms = _list_forms(prefix.outputs, len(arrays), dtype)
+        return identify(split.model, prefix, arrays.pixels, forms, digests), forms
+
+    own, forms = describe(split.prefix)
+    tensors = store.find(own, forms)
+    if tensors is None:
+        boundaries, wanted = {own: split.boundary}, {own: forms}
+        for boundary in along:
+            key, forms = describe(build_prefix_model(split.model, boundary))
+            boundaries[key], wanted[key] = boundary, forms
+        fill = partial(_fill, trace, arrays, boundaries, own)
+        tensors = store.get_first(wanted, fill)
     return Activations(tuple(tensors), arrays.labels, arrays.weights)
+
+
+def _list_forms(tensors: Sequence[Any], count: int, dtype: str) -> list[Form]:
+    return [((count, *t.shape[1:]), choose_dtype(str(t.dtype), dtype)) for t in tensors]
+
+
+def choose_dtype(computed: str, kept: str) -> str:
+    """Return the dtype to keep numbers in that are computed in another.
+
+    Example:
+
+    >>> choose_dtype("float32", "bfloat16"), choose_dtype("float64", "float32")
+    ('bfloat16', 'float64')
+    """
+    is_narrow = tf.as_dtype(computed).size <= WIDTHS[kept]
+    return computed if kept == AS_COMPUTED or is_narrow else kept
 
 
 def extract_view(
     split: Split,
-    run: Callable,
+    trace: Trace,
     batches: TrainingBatches,
-    store: ActivationStore | None,
+    store: Store | None,
     digests: Digests,
+    dtype: str = AS_COMPUTED,
 ) -> Activations:
     """Run the prefix over one epoch's augmented images, or find what it gave before.
 
@@ -101,25 +142,32 @@ def extract_view(
 
     Args:
         split: As for `extract`.
-        run: As for `extract`.
+        trace: As for `extract`.
         batches: Set to the epoch.
         store: As for `extract`.
         digests: As for `extract`.
+        dtype: As for `extract`.
 
     Returns:
         Activations, labels and weights in the order of the batches.
+
+    Raises:
+        UsageError: As for `extract`.
     """
     arrays, rows = batches.arrays, len(batches) * batches.batch_size
     count = min(rows, len(arrays))
-    forms = [((count, *tensor.shape[1:]), str(tensor.dtype)) for tensor in split.boundary]
+    forms = _list_forms(split.boundary, count, dtype)
     mixed = keras.config.floatx() if arrays.labels.ndim > 1 else arrays.labels.dtype.name
     forms.append(((count, *arrays.labels.shape[1:]), mixed))
 
     def fill(out: Sequence[np.ndarray]) -> None:
+        run = trace([split.boundary])
         for index in range(len(batches)):
             images, labels, *_ = batches[index]
             part = slice(index * batches.batch_size, (index + 1) * batches.batch_size)
-            outputs = tf.nest.flatten(run(tf.convert_to_tensor(images)))
+            outputs = [output.numpy() for output in run(tf.convert_to_tensor(images))]
+            if _overflow(outputs):
+                raise _refuse_float16(split.boundary)
             for array, output in zip(out, [*outputs, labels], strict=True):
                 array[part] = output
 
@@ -128,29 +176,75 @@ def extract_view(
     else:
         view = [*batches.augmentation.names, batches.epoch_seed, batches.batch_size]
         view.append(digest_array(arrays.labels))
-        key = identify(split, arrays.pixels, forms, digests, view=view)
+        key = identify(split.model, split.prefix, arrays.pixels, forms, digests, view=view)
         *tensors, labels = store.get(key, forms, fill)
     chosen = batches.order[:count]
     weights = None if arrays.weights is None else arrays.weights[chosen]
     return Activations(tuple(tensors), labels, weights)
 
 
-def build_prefix(split: Split, specs: Any) -> Callable:
-    """Return the prefix as one graph, traced once for all batches."""
-    return tf.function(
-        lambda x: split.prefix(x, training=False), input_signature=specs, autograph=False
-    )
+def build_prefix(
+    prefix: keras.Model,
+    specs: Any,
+    dtype: str = AS_COMPUTED,
+    places: Sequence[int] | None = None,
+) -> Callable:
+    """Return the prefix as one graph, traced once for all batches.
+
+    Args:
+        prefix: Some layers of a model.
+        specs: Of its input.
+        dtype: As for `extract`.
+        places: Which of its outputs are given, some of them twice; by default all.
+
+    Returns:
+        tf.function of images that returns a list.
+    """
+
+    def run(images: tf.Tensor) -> list[tf.Tensor]:
+        outputs = tf.nest.flatten(prefix(images, training=False))
+        chosen = outputs if places is None else [outputs[place] for place in places]
+        return [tf.cast(one, choose_dtype(one.dtype.name, dtype)) for one in chosen]
+
+    return tf.function(run, input_signature=specs, autograph=False)
 
 
-def _fill(run: Callable, arrays: Arrays, tensors: Sequence[np.ndarray]) -> None:
+def _fill(
+    trace: Trace,
+    arrays: Arrays,
+    boundaries: Mapping[str, Boundary],
+    own: str,
+    out: dict[str, Sequence[np.ndarray]],
+) -> None:
+    """Compute what `out` has room for; take out of it what cannot be kept."""
     height, width = arrays.pixels.shape[1:3]
     size = min(IMAGES_AT_ONCE, max(1, PIXELS_AT_ONCE // (height * width)))
-    batches = EvaluationBatches(arrays, batch_size=size)
+    batches, keys = EvaluationBatches(arrays, batch_size=size), list(out)
+    run = trace([boundaries[key] for key in keys])
     for index in range(len(batches)):
-        outputs = run(tf.convert_to_tensor(batches[index][0]))
+        outputs = iter(run(tf.convert_to_tensor(batches[index][0])))
         rows = slice(index * size, (index + 1) * size)
-        for tensor, output in zip(tensors, tf.nest.flatten(outputs), strict=True):
-            tensor[rows] = output.numpy()
+        for key in keys:
+            given = [next(outputs).numpy() for _ in boundaries[key]]
+            if key in out and _overflow(given):
+                if key == own:
+                    raise _refuse_float16(boundaries[key])
+                del out[key]  # whoever needs it will be told
+            for array, one in zip(out.get(key, ()), given, strict=False):
+                array[rows] = one
+
+
+def _overflow(outputs: Sequence[np.ndarray]) -> bool:
+    return any(one.dtype == np.float16 and np.isinf(one).any() for one in outputs)
+
+
+def _refuse_float16(boundary: Boundary) -> UsageError:
+    names = ", ".join(tensor._keras_history[0].name for tensor in boundary)
+    return UsageError(
+        f"activations='float16' holds numbers up to 65,504, and what {names} gives for "
+        "these images is beyond: give activations='bfloat16', as small and of the range "
+        "of float32, or 'float32'."
+    )
 
 
 class ActivationTraining(TrainingBatches):
@@ -202,7 +296,8 @@ class ActivationEvaluation(EvaluationBatches):
 
 
 def identify(
-    split: Split,
+    model: keras.Model,
+    prefix: keras.Model,
     pixels: np.ndarray,
     forms: Sequence[Form],
     digests: Digests,
@@ -213,15 +308,15 @@ def identify(
     That is the weights, the graph between pixels and boundary, the images, the versions and
     what of the machine changes roundings.
     """
-    info = asdict(get_info(split.model))
+    info = asdict(get_info(model))
     graph = {name: info[name] for name in ("base", "image_size", "pooling")}
-    places = [split.model.operations.index(t._keras_history[0]) for t in split.boundary]
+    places = [model.operations.index(t._keras_history[0]) for t in prefix.outputs]
     facts = {
         **graph,
         "normalization": info["normalization"],
         "boundary": places,
         "forms": forms,
-        "weights": [digests.get(layer.name) for layer in split.prefix.layers],
+        "weights": [digests.get(layer.name) for layer in prefix.layers],
         "pixels": digest_array(pixels),
         "view": list(view),
         "platform": describe_platform(),

@@ -101,6 +101,7 @@ def _identify(task: StageTask, stage: Stage) -> str:
     facts = {
         "stage": asdict(stage),
         "seed": task.seed,
+        "activations": task.activations,
         "layers": task.digests.to_dict(),
         "normalization": str(get_info(task.model).normalization),
         "images": [digest_array(part) for part in parts],

@@ -1,184 +1,24 @@
-"""What a stage costs and whether what it freezes runs once: decided and counted. No Keras.
+"""What training the stages of a schedule takes: counted. No Keras.
 
-The rules are those of `cuts.py`, on the list of operations that ships with the package.
+Which cuts there are and which are kept is decided in `choices.py` and `passes.py`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from kerastl.bases.operations import Network, Operation
-from kerastl.schedules import plan_freeze
+from kerastl.bases.operations import Network
+from kerastl.finetuning.choices import (
+    EXACT,
+    FLOAT32,
+    VIEWS,
+    Choice,
+    Cut,
+    choose_caching,
+    list_splits,
+    plan_cut,
+)
+from kerastl.finetuning.passes import Kept, list_lasting, plan_pass
 from kerastl.stages import Stage
-
-FLOAT32 = 4  # bytes of a number
-# why what is frozen runs once or does not
-EXACT, FITS, VIEWS = "exact", "fits", "views"
-AUGMENTED, LIMITED, NOTHING, OVER = "augmented", "limited", "nothing", "over"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Whether what a stage freezes runs once over the images.
-
-    Args:
-        cached: Whether it does.
-        reason: `"exact"` (the head is solved on features), `"fits"`, `"views"` (of
-            augmented images, once each), `"augmented"`, `"limited"` (to few steps),
-            `"nothing"` (is frozen but preprocessing) or `"over"` (the budget).
-        size: Bytes that its output takes for all images.
-        budget: Bytes that it may take.
-    """
-
-    cached: bool
-    reason: str
-    size: int
-    budget: int
-
-
-def choose_caching(
-    stage: Stage,
-    values_per_image: int,
-    images: tuple[int, int],
-    budget: int,
-    *,
-    worthwhile: bool = True,
-    are_vectors: bool = True,
-    shared: bool = False,
-    limited: bool = False,
-    width: int = FLOAT32,
-) -> Choice:
-    """Decide whether what a stage freezes runs once, before its first epoch.
-
-    Args:
-        stage: Augmentation shows another view of each image in every epoch.
-        values_per_image: Numbers of the tensors between what is frozen and the rest.
-        images: To train on and to validate on.
-        budget: Bytes that these tensors may take for all images.
-        worthwhile: Whether more is frozen than what comes before the first convolution.
-        are_vectors: Whether these tensors are vectors, little enough to keep each view.
-        shared: Whether other trials may read what is kept, so that views are worth it.
-        limited: Whether epochs are cut short, to try things out.
-        width: Bytes of a number. Default 4.
-
-    Returns:
-        Choice with its reason.
-
-    Example:
-
-    >>> choose_caching(Stage(name="head"), 2048, (800, 200), budget=10**9).cached
-    True
-    >>> choose_caching(Stage(name="head"), 2048, (800, 200), budget=10**6).reason
-    'over'
-    """
-    augmented = bool(stage.augment)
-    train, validation = images
-    views = train * stage.epochs if augmented else train
-    size = values_per_image * (views + validation) * width
-    if stage.solver == "exact":
-        return Choice(True, EXACT, size, budget)
-    obstacles = {
-        NOTHING: not worthwhile,
-        LIMITED: limited,
-        AUGMENTED: augmented and not shared and not are_vectors,
-        OVER: size > budget,
-    }
-    found = next((reason for reason, holds in obstacles.items() if holds), None)
-    return Choice(found is None, found or (VIEWS if augmented else FITS), size, budget)
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where what no step of training changes ends, and the work on both sides of it.
-
-    Args:
-        places: Of the operations whose output the rest takes.
-        frozen: Names of what is below.
-        trained: Names of what trains.
-        values: Numbers that cross the cut for one image.
-        worthwhile: Whether a convolution is below.
-        are_vectors: Whether only vectors cross it.
-        below: FLOPs of one image forward through what is below.
-        above: The same through the rest.
-        backward: FLOPs of the gradients of one image: of what trains, and of the inputs of
-            what comes after something that trains.
-    """
-
-    places: tuple[int, ...]
-    frozen: frozenset[str]
-    trained: tuple[str, ...]
-    values: int
-    worthwhile: bool
-    are_vectors: bool
-    below: int
-    above: int
-    backward: int
-
-    def count_step(self, *, cached: bool) -> int:
-        """Return the FLOPs of one image in a training step."""
-        return (0 if cached else self.below) + self.above + self.backward
-
-    @property
-    def gain(self) -> float:
-        """How many times cheaper a training step is when what is below is known."""
-        return self.count_step(cached=False) / self.count_step(cached=True)
-
-
-def find_cut(operations: Sequence[Operation], trained: Collection[str]) -> Cut:
-    """Find the cut of a stage by the rule of `cuts.find_boundary`.
-
-    Args:
-        operations: Of the whole model, each after those it takes from.
-        trained: Names of those that have weights and train.
-
-    Example:
-
-    >>> network = Network("vgg16", (224, 224), 10)
-    >>> cut = find_cut(network.operations, {"predictions"})
-    >>> cut.values, cut.above, cut.backward
-    (512, 10240, 10240)
-    """
-    fixed: list[bool] = []
-    follows: list[bool] = []  # something that trains
-    for one in operations:
-        changes = one.is_random or one.name in trained
-        fixed.append(not changes and all(fixed[source] for source in one.sources))
-        before = [follows[s] or operations[s].name in trained for s in one.sources]
-        follows.append(any(before))
-    crossing = [
-        source
-        for one, is_fixed in zip(operations, fixed, strict=True)
-        for source in one.sources
-        if fixed[source] and not is_fixed
-    ]
-    places = tuple(sorted(set(crossing)))
-    return Cut(
-        places=places,
-        frozen=frozenset(o.name for o, f in zip(operations, fixed, strict=True) if f),
-        trained=tuple(one.name for one in operations if one.name in trained),
-        values=sum(operations[place].values for place in places),
-        worthwhile=any(o.flops for o, f in zip(operations, fixed, strict=True) if f),
-        are_vectors=all(len(operations[p].shape) == 1 for p in places),
-        below=sum(o.flops for o, f in zip(operations, fixed, strict=True) if f),
-        above=sum(o.flops for o, f in zip(operations, fixed, strict=True) if not f),
-        backward=sum(
-            one.flops * ((one.name in trained) + after)
-            for one, after in zip(operations, follows, strict=True)
-        ),
-    )
-
-
-def plan_cut(network: Network, stage: Stage) -> Cut:
-    """Return the cut of a stage of a model, found once for all stages that train alike."""
-    return _plan_cut(network, stage.unfreeze, stage.train_batchnorm)
-
-
-@cache
-def _plan_cut(network: Network, unfreeze: str | int, train_batchnorm: bool) -> Cut:
-    stage = Stage(name="cut", unfreeze=unfreeze, train_batchnorm=train_batchnorm)
-    plan = plan_freeze(network.layers, stage)
-    names = {layer.name for layer in network.layers if layer.parameters}
-    return find_cut(network.operations, {name for name in names if plan[name]})
 
 
 @dataclass(frozen=True)
@@ -191,6 +31,8 @@ class StageCost:
         choice: Whether what is frozen runs once.
         train: Images to train on.
         validation: Images to validate on after each epoch.
+        known: The splits that have been through what is frozen in the pass of an earlier
+            stage, which gave this cut as well.
     """
 
     stage: Stage
@@ -198,14 +40,16 @@ class StageCost:
     choice: Choice
     train: int
     validation: int
+    known: frozenset[str] = frozenset()
 
     @property
     def once(self) -> int:
         """FLOPs of what is frozen, over images that are the same in every epoch."""
         if self.choice.reason == EXACT:
             return (self.cut.below + self.cut.above) * (self.train + self.validation)
-        train = 0 if self.choice.reason == VIEWS else self.train
-        return self.cut.below * (train + self.validation) if self.choice.cached else 0
+        images = {"train": self.train, "validation": self.validation}
+        run = set(list_splits(self.choice)) - self.known
+        return self.cut.below * sum(images[name] for name in run)
 
     @property
     def view(self) -> int:
@@ -243,6 +87,7 @@ def estimate_stages(
     budget: int,
     *,
     shared: bool = False,
+    width: int = FLOAT32,
 ) -> tuple[StageCost, ...]:
     """Return what each stage takes, as the fast engine would run it.
 
@@ -252,6 +97,7 @@ def estimate_stages(
         images: To train on and to validate on.
         budget: Bytes that activations may take.
         shared: Whether it is a trial of a search.
+        width: Bytes of a number as it is kept. Default 4.
 
     Example:
 
@@ -261,12 +107,33 @@ def estimate_stages(
     >>> [(cost.choice.reason, cost.choice.size) for cost in costs]
     [('fits', 400000), ('fits', 61440000)]
     """
-    costs = []
-    for stage in stages:
+    settings = {"shared": shared, "width": width}
+    costs, known = [], {index: set() for index in range(len(stages))}
+    for index, stage in enumerate(stages):
         cut = plan_cut(network, stage)
-        settings = {"worthwhile": cut.worthwhile, "are_vectors": cut.are_vectors}
         choice = choose_caching(
-            stage, cut.values, images, budget, shared=shared, **settings
-        )
-        costs.append(StageCost(stage, cut, choice, *images))
+            stage, cut.values, images, budget, worthwhile=cut.worthwhile,
+            are_vectors=cut.are_vectors, **settings,
+        )  # fmt: skip
+        costs.append(StageCost(stage, cut, choice, *images, frozenset(known[index])))
+        for split in set(list_splits(choice)) - known[index]:
+            given = plan_pass(network, stages, index, images, budget, **settings)
+            for later in _list_given(network, stages, index, given, split):
+                known[later].add(split)
     return tuple(costs)
+
+
+def _list_given(
+    network: Network, stages: Sequence[Stage], index: int, given: Sequence[Kept], split: str
+) -> list[int]:
+    """Return the later stages that a stage's pass over a split gives their cut."""
+    places = {one.cut.places for one in given if split in list_splits(one.choice)}
+    lasting = list_lasting(network, stages[index:])[1:]
+    return [
+        number
+        for number, stage in enumerate(stages)
+        if number > index
+        and stage in lasting
+        and stage.normalize == stages[index].normalize
+        and plan_cut(network, stage).places in places
+    ]

@@ -1,11 +1,12 @@
 """Where a model can be split for a stage: what training cannot change, and the rest."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 
+Boundary = tuple[keras.KerasTensor, ...]  # between what is frozen and the rest
 RANDOM_STATE = "seed_generator_state"  # variables of Dropout and other random layers
 
 
@@ -41,7 +42,7 @@ def split_model(model: keras.Model) -> Split:
     if not is_worth_keeping(model):
         return whole_model(model)
     inputs = boundary[0] if len(boundary) == 1 else list(boundary)
-    prefix = keras.Model(model.inputs[0], inputs, name=f"{model.name}_prefix")
+    prefix = build_prefix_model(model, boundary)
     tail = keras.Model(inputs, model.outputs[0], name=f"{model.name}_tail")
     return Split(model, boundary, prefix, tail)
 
@@ -62,26 +63,40 @@ def is_worth_keeping(model: keras.Model) -> bool:
     )
 
 
-def find_boundary(model: keras.Model) -> tuple[keras.KerasTensor, ...]:
+def find_boundary(
+    model: keras.Model, plan: Mapping[str, bool] | None = None
+) -> tuple[keras.KerasTensor, ...]:
     """Return the tensors through which frozen layers reach those that are not.
+
+    Args:
+        model: As for `split_model`.
+        plan: Layer name -> whether it trains; by default its `trainable` flag.
 
     Raises:
         ValueError: Nothing trains.
     """
-    _, boundary = _find_fixed(model)
+    _, boundary = _find_fixed(model, plan)
     if not boundary:
         raise ValueError("No layer of the model trains, so there is nothing to split.")
     return boundary
 
 
+def build_prefix_model(
+    model: keras.Model, boundary: Sequence[keras.KerasTensor]
+) -> keras.Model:
+    """Return the part of a model up to some of its tensors, over the same layers."""
+    outputs = boundary[0] if len(boundary) == 1 else list(boundary)
+    return keras.Model(model.inputs[0], outputs, name=f"{model.name}_prefix")
+
+
 def _find_fixed(
-    model: keras.Model,
+    model: keras.Model, plan: Mapping[str, bool] | None = None
 ) -> tuple[list[keras.Operation], tuple[keras.KerasTensor, ...]]:
     """Return the operations that no training changes, and the tensors they end in."""
     fixed, operations = {id(model.inputs[0])}, []
     boundary: dict[int, keras.KerasTensor] = {}
     for operation, inputs, outputs in _walk(model):
-        if not changes(operation) and all(id(tensor) in fixed for tensor in inputs):
+        if not changes(operation, plan) and all(id(tensor) in fixed for tensor in inputs):
             fixed |= {id(tensor) for tensor in outputs}
             operations.append(operation)
         else:
@@ -89,7 +104,7 @@ def _find_fixed(
     return operations, tuple(boundary.values())
 
 
-def changes(operation: keras.Operation) -> bool:
+def changes(operation: keras.Operation, plan: Mapping[str, bool] | None = None) -> bool:
     """Whether an operation gives another result from step to step for the same input.
 
     A layer trains, or draws random numbers, or moves its statistics; a frozen layer does
@@ -97,7 +112,8 @@ def changes(operation: keras.Operation) -> bool:
     """
     if not isinstance(operation, keras.Layer):
         return False
-    if operation.trainable and operation.weights:
+    trains = operation.trainable if plan is None else plan.get(operation.name, False)
+    if trains and operation.weights:
         return True
     return any(variable.name == RANDOM_STATE for variable in operation.variables)
 

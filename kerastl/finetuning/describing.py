@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from kerastl.finetuning.costs import (
+from kerastl.finetuning.choices import (
     AUGMENTED,
     EXACT,
     FITS,
@@ -12,8 +12,9 @@ from kerastl.finetuning.costs import (
     OVER,
     VIEWS,
     Choice,
-    StageCost,
+    list_splits,
 )
+from kerastl.finetuning.costs import StageCost
 from kerastl.stages import Stage
 
 GIGA, TERA = 1e9, 1e12
@@ -59,7 +60,8 @@ def describe_cost(cost: StageCost, limit: str) -> list[str]:
     """
     cut, choice = cost.cut, cost.choice
     above, total = show_number(cut.above / GIGA), show_number(cost.total / TERA)
-    lines = [describe_choice(choice, limit)]
+    known = bool(cost.known) and cost.known >= set(list_splits(choice))
+    lines = [describe_choice(choice, limit, known=known)]
     if choice.reason in (EXACT, NOTHING):
         forward = show_number((cut.below + cut.above) / GIGA)
         return [*lines, f"{forward} GFLOP forward per image; about {total} TFLOP"]
@@ -86,13 +88,20 @@ def describe_gain(gain: float) -> str:
     return "no cheaper" if shown == "1" else f"{shown} times cheaper"
 
 
-def describe_choice(choice: Choice, limit: str) -> str:
-    """Say whether frozen layers run once, and why."""
+def describe_choice(choice: Choice, limit: str, *, known: bool = False) -> str:
+    """Say whether frozen layers run once, and why.
+
+    Args:
+        choice: Of the stage.
+        limit: What set the budget of activations.
+        known: Whether an earlier stage's pass has given them.
+    """
     size, budget = format_bytes(choice.size), format_bytes(choice.budget)
     again, most = "frozen layers run in every epoch", f"at most {budget} ({limit})"
+    pass_of = ", in the pass of an earlier stage" if known else ""
     return {
         EXACT: "all layers run once: the head is solved on their output",
-        FITS: f"frozen layers run once: their output takes {size}, {most}",
+        FITS: f"frozen layers run once{pass_of}: their output takes {size}, {most}",
         NOTHING: "all layers run in every epoch: none is frozen below those that train",
         AUGMENTED: f"{again}: augmentation shows other images in each",
         VIEWS: f"{again}, over other images in each; kept, their output takes {size}, "

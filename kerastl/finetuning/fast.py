@@ -12,21 +12,31 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastl.data.batches import Arrays
+from kerastl.data.batches import Arrays, TrainingBatches
 from kerastl.data.pixels import free_memory
 from kerastl.finetuning.activations import (
     ActivationEvaluation,
     Activations,
     ActivationTraining,
     ViewTraining,
-    build_prefix,
     extract,
     extract_view,
 )
+from kerastl.finetuning.choices import (
+    Choice,
+    choose_caching,
+    fit_together,
+    list_splits,
+    measure_width,
+)
 from kerastl.finetuning.cohorts import Epoch
 from kerastl.finetuning.compiling import prepare_labels
-from kerastl.finetuning.costs import choose_caching
-from kerastl.finetuning.cuts import count_values, find_boundary, is_worth_keeping
+from kerastl.finetuning.cuts import (
+    Boundary,
+    count_values,
+    find_boundary,
+    is_worth_keeping,
+)
 from kerastl.finetuning.plain import EpochSeeds, PlainEngine
 from kerastl.finetuning.programs import Program
 from kerastl.finetuning.rates import compute_rates
@@ -39,6 +49,9 @@ from kerastl.finetuning.steps import (
     specify_image,
 )
 from kerastl.finetuning.tasks import Record
+from kerastl.models import layer_table
+from kerastl.schedules import plan_freeze
+from kerastl.stages import Stage
 
 BATCH_HOOKS = (
     "on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end",
@@ -63,18 +76,38 @@ class FastEngine(PlainEngine):
 
     def _can_cache(self) -> bool:
         task = self.task
-        boundary = find_boundary(task.model)
+        self.choice = self._choose(
+            task.stage, find_boundary(task.model), worthwhile=is_worth_keeping(task.model)
+        )
+        return self.choice.cached
+
+    def _choose(self, stage: Stage, boundary: Boundary, *, worthwhile: bool) -> Choice:
+        task, computed = self.task, np.dtype(keras.config.floatx()).itemsize
         return choose_caching(
-            task.stage,
+            stage,
             count_values(boundary),
             (len(task.train), len(task.validation or ())),
             free_memory() // 3 if task.cache_budget is None else task.cache_budget,
-            worthwhile=is_worth_keeping(task.model),
+            worthwhile=worthwhile,
             are_vectors=_are_vectors(boundary),
             shared=task.programs is not None,
             limited=task.max_steps is not None,
-            width=np.dtype(keras.config.floatx()).itemsize,
-        ).cached
+            width=measure_width(task.activations, computed),
+        )
+
+    def _list_along(self) -> dict[str, list[Boundary]]:
+        """Return, for each split, the boundaries that its pass gives beside the own one."""
+        task, layers = self.task, layer_table(self.task.model)
+        choices, boundaries = [self.choice], [()]
+        for stage in task.wanted:
+            boundaries.append(find_boundary(task.model, plan_freeze(layers, stage)))
+            choices.append(self._choose(stage, boundaries[-1], worthwhile=True))
+        along = {"train": [], "validation": []}
+        fits = fit_together(choices)
+        for choice, boundary, fit in list(zip(choices, boundaries, fits, strict=True))[1:]:
+            for split in list_splits(choice) if fit else ():
+                along[split].append(boundary)
+        return along
 
     def _take_program(self) -> keras.Model:
         task, self.validation = self.task, None
@@ -154,28 +187,35 @@ class FastEngine(PlainEngine):
         return dict(done.logs)
 
     def _extract(self) -> None:
-        task, plain = self.task, self.batches
+        task, plain, along = self.task, self.batches, self._list_along()
         if plain.augmentation is None:
-            found = self._find(plain.arrays)
+            found = self._find(plain.arrays, along["train"])
             sizes = {"batch_size": plain.batch_size, "max_steps": plain.max_steps}
             self.batches = ActivationTraining(found, seed=plain.seed, **sizes)
         else:
-            self.batches = ViewTraining(
-                plain, partial(self._find_by, extract_view, keras.config.floatx())
-            )
+            self.batches = ViewTraining(plain, self._find_view)
             self.batches.set_epoch(task.first_epoch)
         if task.validation is not None:
             labelled = prepare_labels(task.validation, task.stage, task.num_classes)
-            self.validation = self._find(labelled)
+            self.validation = self._find(labelled, along["validation"])
 
-    def _find(self, arrays: Arrays) -> Activations:
-        return self._find_by(extract, "float32", arrays)
-
-    def _find_by(self, extract: Callable, dtype: str, source: Any) -> Activations:
-        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), dtype),)
-        run = self.program.graph(build_prefix, pixels)
+    def _find(self, arrays: Arrays, along: Sequence[Boundary]) -> Activations:
         task = self.task
-        return extract(self.program.split, run, source, task.store, task.digests)
+        return extract(
+            self.program.split, self._trace("float32"), arrays, task.store, task.digests,
+            along, task.activations,
+        )  # fmt: skip
+
+    def _find_view(self, batches: TrainingBatches) -> Activations:
+        task, trace = self.task, self._trace(keras.config.floatx())
+        return extract_view(
+            self.program.split, trace, batches, task.store, task.digests, task.activations
+        )
+
+    def _trace(self, dtype: str) -> Callable:
+        pixels = (tf.TensorSpec((None, *self.model.input_shape[1:]), dtype),)
+        kept = self.task.activations
+        return partial(self.program.trace_prefixes, specs=pixels, dtype=kept)
 
     def _is_small(self) -> bool:
         """Whether steps are those of a head: what is left is a vector per image."""

@@ -1,5 +1,6 @@
 """What a model's layers below the head give for images: computed once, kept on disk."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -61,8 +62,11 @@ def extract_features(
     store = None
     if cache:
         store = ActivationStore(cache if isinstance(cache, Path) else None)
-    found = extract(split, build_prefix(split, spec), arrays, store, Digests(model))
-    return found.tensors[0]
+
+    def trace(_: object) -> Callable:
+        return build_prefix(split.prefix, spec)
+
+    return extract(split, trace, arrays, store, Digests(model)).tensors[0]
 
 
 def split_at_head(model: keras.Model) -> Split:

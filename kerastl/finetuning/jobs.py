@@ -76,6 +76,7 @@ def run_job(
                 resume=resumed is not None,
                 verbose=verbose,
                 cache_budget=options.cache_budget,
+                activations=options.activations,
                 max_steps=2 if fast_dev_run else None,
                 evaluate=True,
             )

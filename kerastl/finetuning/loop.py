@@ -2,26 +2,29 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
+from kerastl.bases.operations import Network
 from kerastl.data.batches import Arrays, TrainingBatches
 from kerastl.data.statistics import ChannelStatistics
 from kerastl.errors import NothingSucceededError
 from kerastl.finetuning.checkpoints import EpochArrays, Keeper, Progress
+from kerastl.finetuning.choices import AS_COMPUTED
 from kerastl.finetuning.cohorts import Cohorts
 from kerastl.finetuning.compiling import freeze_layers, prepare_training
 from kerastl.finetuning.fast import FastEngine
+from kerastl.finetuning.passes import list_wanted
 from kerastl.finetuning.plain import PlainEngine
 from kerastl.finetuning.probing import ProbeEngine
 from kerastl.finetuning.programs import Programs
 from kerastl.finetuning.selecting import find_best, score_row, should_stop
 from kerastl.finetuning.states import StageStates
-from kerastl.finetuning.storing import ActivationStore
+from kerastl.finetuning.storing import ActivationStore, MemoryStore
 from kerastl.finetuning.tasks import Engine, StageTask
 from kerastl.finetuning.verifying import Digests, check_dead, check_moved, find_moved
 from kerastl.models import get_info, layer_table, set_normalization
@@ -48,8 +51,10 @@ class Job:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     watch: Sequence["Watcher"] = ()
     programs: Programs | None = None
-    store: ActivationStore | None = None
+    store: ActivationStore | MemoryStore = field(default_factory=MemoryStore)
     cache_budget: int | None = None
+    activations: str = AS_COMPUTED
+    others: Sequence[Stage] = ()  # whose activations other trials want of the same model
     states: StageStates | None = None
     digests: Digests | None = None
     cohorts: Cohorts | None = None
@@ -171,12 +176,19 @@ class _StageRun:
             programs=job.programs,
             store=job.store,
             cache_budget=job.cache_budget,
+            activations=job.activations,
+            wanted=self._list_wanted(),
             digests=job.digests,
             cohorts=job.cohorts if progress.stage == 0 else None,
             companions=job.companions,
         )
         kind = ProbeEngine if self.stage.solver == "exact" else ENGINES[job.engine]
         return kind(task)
+
+    def _list_wanted(self) -> tuple[Stage, ...]:
+        job = self.job
+        network = _describe_network(job.model)
+        return list_wanted(network, job.schedule.stages, self.progress.stage, job.others)
 
     def _restore(self, arrays: EpochArrays) -> None:
         _assign(self.moving, arrays.weights)
@@ -295,6 +307,12 @@ class _StageRun:
         self.progress.epoch, self.progress.stopped = 0, False
         for watcher in self.job.watch:
             watcher.end_stage(outcome)
+
+
+def _describe_network(model: keras.Model) -> Network:
+    info = get_info(model)
+    head = (info.pooling, tuple(info.hidden), info.dropout)
+    return Network(info.base, tuple(info.image_size), model.output_shape[-1], *head)
 
 
 def _describe(stage: Stage) -> dict[str, Any]:

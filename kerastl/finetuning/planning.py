@@ -10,6 +10,7 @@ from kerastl.bases.sizes import check_image_size
 from kerastl.data import Data, load_images
 from kerastl.data.pixels import check_budget
 from kerastl.errors import UsageError
+from kerastl.finetuning.choices import measure_width
 from kerastl.finetuning.costs import StageCost, estimate_stages
 from kerastl.finetuning.describing import (
     TERA,
@@ -125,7 +126,7 @@ def plan_job(options: Options) -> str:
               0.0838 GFLOP forward per image up to there, under 0.001 above, ...
               about 0.12 TFLOP, 1.2 with all layers in every epoch
     stage     last-15: ...
-    costs     about 1.17 TFLOP in all, 2.92 with all layers in every epoch
+    costs     about 1.1 TFLOP in all, 2.92 with all layers in every epoch
     """
     options, reason = resolve_base(options)
     base = get_base(options.base)
@@ -141,7 +142,7 @@ def plan_job(options: Options) -> str:
             f"base      {base.name} at {height}x{width}, weights {options.weights}",
             *([f"          {reason}"] if reason else []),
             f"out       {options.out or 'runs/finetune-<n>'}",
-            *_plan_stages(schedule, data, network, options.cache_budget),
+            *_plan_stages(schedule, data, network, options),
         ]
     )
 
@@ -161,10 +162,13 @@ def plan_network(
 
 
 def _plan_stages(
-    schedule: Schedule, data: Data, network: Network, budget: int | None
+    schedule: Schedule, data: Data, network: Network, options: Options
 ) -> Sequence[str]:
     images = (len(data.train), len(data.validation or ()))
-    costs = estimate_stages(network, schedule.stages, images, check_budget(budget))
+    budget, width = options.cache_budget, measure_width(options.activations)
+    costs = estimate_stages(
+        network, schedule.stages, images, check_budget(budget), width=width
+    )
     lines = []
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")

@@ -8,8 +8,15 @@ import keras
 import tensorflow as tf
 
 from kerastl.data.pixels import free_memory
+from kerastl.finetuning.activations import build_prefix
 from kerastl.finetuning.compiling import compile_stage
-from kerastl.finetuning.cuts import Split, split_model, whole_model
+from kerastl.finetuning.cuts import (
+    Boundary,
+    Split,
+    build_prefix_model,
+    split_model,
+    whole_model,
+)
 from kerastl.finetuning.signatures import Signature, choose_decay, needs_one_hot
 from kerastl.finetuning.steps import build_trackers
 from kerastl.finetuning.tasks import StageTask
@@ -69,6 +76,25 @@ class Program:
         key = (build.__name__, _freeze(specs), len(heads))
         if key not in self._graphs:
             self._graphs[key] = build([head.split for head in heads], specs)
+        return self._graphs[key]
+
+    def trace_prefixes(
+        self, boundaries: Sequence[Boundary], specs: Any, dtype: str
+    ) -> Callable:
+        """Return the layers up to some boundaries as one graph, built once for these.
+
+        Args:
+            boundaries: What it gives, one after the other.
+            specs: Of its input.
+            dtype: Of what it gives.
+        """
+        tensors = [tensor for boundary in boundaries for tensor in boundary]
+        key = (*map(id, tensors), _freeze(specs), dtype)
+        if key not in self._graphs:
+            unique = {id(tensor): tensor for tensor in tensors}
+            prefix = build_prefix_model(self.model, list(unique.values()))
+            places = [list(unique).index(id(tensor)) for tensor in tensors]
+            self._graphs[key] = build_prefix(prefix, specs, dtype, places)
         return self._graphs[key]
 
     def restart(self, stage: Stage) -> None:

@@ -31,6 +31,7 @@ def describe_run(run: "Run") -> Options:
         schedule=schedule["name"],
         stages=tuple(schedule["stages"]),
         seed=run.settings["seed"],
+        activations=run.settings["activations"],
     )
 
 

@@ -103,7 +103,7 @@ def identify_stage(job: "Job", progress: Progress) -> str:
         "model": [asdict(get_info(job.model)), job.digests.to_dict()],
         "images": [_digest_images(split) for split in (job.train, job.validation)],
         "statistics": None if job.statistics is None else asdict(job.statistics),
-        "job": [job.seed, job.engine, job.max_steps, job.cache_budget],
+        "job": [job.seed, job.engine, job.max_steps, job.cache_budget, job.activations],
         "platform": describe_platform(),
     }
     text = json.dumps(facts, sort_keys=True)

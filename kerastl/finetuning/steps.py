@@ -154,6 +154,7 @@ def _define_step(split: Split) -> Callable:
     variables = model.trainable_variables
 
     def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
+        x = _widen(x, tail)
         with tf.GradientTape() as tape:
             predicted = tail(x, training=True)
             loss = model.compute_loss(None, y, predicted, sample_weight, training=True)
@@ -169,9 +170,15 @@ def _define_evaluation(split: Split) -> Callable:
     model, tail = split.model, split.tail
 
     def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
-        predicted = tail(x, training=False)
+        predicted = tail(_widen(x, tail), training=False)
         loss = model.compute_loss(None, y, predicted, sample_weight, training=False)
         model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
         return model.compute_metrics(None, y, predicted, sample_weight)
 
     return step
+
+
+def _widen(x: Any, tail: keras.Model) -> Any:
+    """Return a batch in the dtype the layers compute in; it may be kept in another."""
+    flat = zip(tf.nest.flatten(x), tail.inputs, strict=True)
+    return tf.nest.pack_sequence_as(x, [tf.cast(one, to.dtype) for one, to in flat])

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from kerastl.data.batches import Arrays
+from kerastl.finetuning.choices import AS_COMPUTED
 from kerastl.stages import Stage
 
 if TYPE_CHECKING:
     from kerastl.finetuning.cohorts import Cohorts
     from kerastl.finetuning.programs import Programs
-    from kerastl.finetuning.storing import ActivationStore
+    from kerastl.finetuning.storing import ActivationStore, MemoryStore
     from kerastl.finetuning.verifying import Digests
 
 # called after every epoch with its number in the stage, its logs and whether a callback of
@@ -30,9 +31,10 @@ class StageTask:
 
     The last are for the fast engine: `programs` of earlier trials with this model, which
     are compiled over the same layers instead of the model itself; the `store` that keeps
-    activations on disk; the bytes they may take, by default a third of the free memory; the
-    digests of all layers; and the stages of trials to come, whose heads may train beside
-    this one's.
+    activations; the bytes they may take, by default a third of the free memory; the dtype
+    they are kept in; the stages whose activations will be wanted as well, with layers that
+    do not change until then; the digests of all layers; and the stages of trials to come,
+    whose heads may train beside this one's.
     """
 
     model: keras.Model
@@ -47,8 +49,10 @@ class StageTask:
     max_steps: int | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     programs: "Programs | None" = None
-    store: "ActivationStore | None" = None
+    store: "ActivationStore | MemoryStore | None" = None
     cache_budget: int | None = None
+    activations: str = AS_COMPUTED
+    wanted: Sequence[Stage] = ()
     digests: "Digests | None" = None
     cohorts: "Cohorts | None" = None
     companions: Sequence[Stage] = ()

@@ -13,6 +13,7 @@ from kerastl.data.batches import Arrays
 from kerastl.data.pixels import UnreadableError, check_budget
 from kerastl.errors import UsageError, check_choice
 from kerastl.finetuning.checkpoints import EpochArrays, FolderKeeper, NoKeeper, Progress
+from kerastl.finetuning.choices import AS_COMPUTED, WIDTHS
 from kerastl.finetuning.claiming import claim_folder
 from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
@@ -64,6 +65,7 @@ def finetune(
     verbose: str | int = "auto",
     engine: str = "auto",
     cache_budget: int | None = None,
+    activations: str = AS_COMPUTED,
     max_steps: int | None = None,
     evaluate: bool = False,
     **options: Unpack[StageOptions],
@@ -91,6 +93,9 @@ def finetune(
         cache_budget: Bytes that activations of frozen layers may take, which are kept under
             `$XDG_CACHE_HOME/kerastl/activations` for later runs too; 0 keeps none. Default:
             a third of the free memory.
+        activations: The dtype they are kept in: "float32", as they are computed; or
+            "float16" (numbers up to 65,504) or "bfloat16" (three digits, any size), which
+            take half the bytes. Training computes in float32 either way.
         max_steps: Batches per epoch at most, for trying things out.
         evaluate: Read the test split at the end and score it, as `run.evaluate()` does. Its
             files are decoded before training, as the others, so that an unreadable one is
@@ -119,10 +124,12 @@ def finetune(
     ['head']
     """
     check_choice("engine", engine, ENGINES)
+    check_activations(activations, engine)
     if resume and out is None:
         raise UsageError("resume=True goes on with the run in `out`: give its folder.")
     check_budget(cache_budget)
     settings = {"engine": engine, "seed": seed, "max_steps": max_steps}
+    settings["activations"] = activations
     with nullcontext() if out is None else claim_folder(out, resume=resume) as folder:
         schedule = prepare_schedule(model, data, schedule, options)
         run = Run(model=model, data=data, schedule=schedule, settings=settings)
@@ -135,6 +142,20 @@ def finetune(
         if folder is not None:
             write_results(folder, run)
     return run
+
+
+def check_activations(activations: str, engine: str) -> None:
+    """Refuse a dtype that there is none of, or with an engine that keeps no activations.
+
+    Raises:
+        UsageError: Either of them.
+    """
+    check_choice("activations", activations, WIDTHS)
+    if engine == "plain" and activations != AS_COMPUTED:
+        raise UsageError(
+            f"activations={activations!r} with engine='plain', which keeps none: leave it "
+            "out, or give engine='auto'."
+        )
 
 
 def prepare_schedule(
@@ -210,6 +231,7 @@ def _train(
         max_steps=run.settings["max_steps"],
         store=ActivationStore(),
         cache_budget=cache_budget,
+        activations=run.settings["activations"],
         callbacks=[*callbacks, *(bar.callback for bar in bars)],
         watch=watchers,
     )

@@ -185,6 +185,10 @@ class Options:
         None, ("base", "data"), "training", "by the base's statistics or these images'"
     )
 
+    activations: str = _choice(
+        "float32", ("float32", "float16", "bfloat16"), "run",
+        "to keep those of frozen layers in; 16 bits take half the room",
+    )  # fmt: skip
     seed: int = _option(
         0, read_whole(0, 2**31 - 1), "run", "the same seed, the same result", like="N"
     )

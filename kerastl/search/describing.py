@@ -2,7 +2,7 @@
 
 from kerastl.bases import get_base
 from kerastl.data import Data
-from kerastl.finetuning.costs import EXACT, FITS, NOTHING, OVER, VIEWS
+from kerastl.finetuning.choices import EXACT, FITS, NOTHING, OVER, VIEWS
 from kerastl.finetuning.describing import (
     TERA,
     describe_stage,
@@ -119,12 +119,13 @@ def _describe_reasons(plan: Plan, cost: SearchCost) -> list[str]:
     kept = cost.stages[FITS] + cost.stages[VIEWS]
     if kept:
         cuts = "1 cut" if cost.cuts == 1 else f"{cost.cuts} cuts"
+        passes = "1 pass" if cost.passes == 1 else f"{cost.passes} passes"
         each = ", of augmented images in each epoch" if cost.stages[VIEWS] else ""
         limit = name_limit(plan.options.cache_budget)
         size, budget = format_bytes(cost.size), format_bytes(cost.budget)
         lines.append(
             f"{kept} of {count}{drawn} with frozen layers run once{each}: {cuts} of "
-            f"up to {size}, each at most {budget} ({limit})"
+            f"up to {size} in {passes}, each at most {budget} ({limit})"
         )
     return lines
 

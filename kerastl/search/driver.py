@@ -18,6 +18,7 @@ from kerastl.finetuning.planning import choose_image_size
 from kerastl.options import Options, to_toml
 from kerastl.search.candidates import apply_parameters
 from kerastl.search.companions import group_companions
+from kerastl.search.cuts import write_cuts
 from kerastl.search.executors import Executor, run_requests
 from kerastl.search.plans import Plan
 from kerastl.search.records import FAILED, Book, Record
@@ -58,6 +59,7 @@ class Driver:
         self.settings, self.watch = settings, watch
         self.images, self.started = _SharedImages(data), False
         self.fits, self.shared_stages = plan_fits(plan, data), count_shared(plan)
+        self.cuts = write_cuts(list_candidates(plan), data)
         minutes = settings.max_minutes
         self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
@@ -147,6 +149,7 @@ class Driver:
             "statistics": statistics,
             "pause_at": work.pause_at,
             "companions": list(companions),
+            "cuts": self.cuts.get(work.number, []),
             "shared_stages": self.shared_stages.get(work.number, 0),
             "fits": [
                 {"seed": seed, "progress": paused[number] if paused else None}
@@ -208,12 +211,15 @@ def _without_seconds(fit: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fit.items() if name != "seconds"}
 
 
+def list_candidates(plan: Plan) -> dict[int, Options]:
+    """Return what each candidate trains, by number."""
+    options = plan.options
+    return {n: apply_parameters(options, params) for n, params in plan.numbered()}
+
+
 def count_shared(plan: Plan) -> dict[int, int]:
     """Return how many leading stages of each candidate another one has, too."""
-    trunks = {
-        number: list_trunks(apply_parameters(plan.options, params))
-        for number, params in plan.numbered()
-    }
+    trunks = {n: list_trunks(options) for n, options in list_candidates(plan).items()}
     counts = Counter(trunk for found in trunks.values() for trunk in found)
     return {n: sum(counts[t] > 1 for t in found) for n, found in trunks.items()}
 

@@ -2,18 +2,21 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kerastl.bases import get_base
 from kerastl.data import Data
 from kerastl.data.pixels import check_budget
-from kerastl.finetuning.costs import EXACT, StageCost, estimate_stages
+from kerastl.finetuning.choices import EXACT, list_splits, measure_width
+from kerastl.finetuning.costs import StageCost, estimate_stages
+from kerastl.finetuning.passes import Kept, plan_pass
 from kerastl.finetuning.planning import choose_image_size, plan_network, read_schedule
 from kerastl.finetuning.signatures import Signature, needs_one_hot
 from kerastl.options import Options
 from kerastl.search.candidates import apply_parameters
+from kerastl.search.cuts import identify_model, list_cuts
 from kerastl.search.driver import list_trunks
 from kerastl.search.plans import Plan
 from kerastl.search.sampling import sample_random
@@ -30,7 +33,8 @@ class SearchCost:
         plain: FLOPs with all layers in every epoch and nothing shared.
         stages: How many stages of candidates there are by reason: those of a `Choice`, and
             `"shared"` for stages that an earlier trial has trained.
-        cuts: How often frozen layers run over the images: each cut once.
+        cuts: How many cuts are kept, of each fold and repeat where they differ.
+        passes: How often frozen layers run over the images; one pass gives several cuts.
         views: How often over the augmented images of one epoch.
         programs: How many different graphs are to be traced in a worker that runs all.
         size: Bytes of the largest of the cuts.
@@ -41,6 +45,7 @@ class SearchCost:
     plain: float = 0.0
     stages: Counter = field(default_factory=Counter)
     cuts: int = 0
+    passes: int = 0
     views: int = 0
     programs: int = 0
     size: int = 0
@@ -72,13 +77,18 @@ class _Sum:
         self.rungs = _list_rungs(plan)
         self.trunks: set[str] = set()
         self.cuts: set[tuple] = set()
+        self.known: set[tuple] = set()  # a cut and a split that went through what is below
+        self.width = measure_width(plan.options.activations)
         self.views: Counter = Counter()  # epochs of each augmentation of a cut
         self.programs: set[tuple] = set()
         self.cost = SearchCost(budget=check_budget(plan.options.cache_budget))
 
     def run(self) -> SearchCost:
-        for params in self._list_candidates():
-            self._add(apply_parameters(self.plan.options, params))
+        every = [apply_parameters(self.plan.options, p) for p in self._list_candidates()]
+        known = every if self.plan.candidates else []  # before the first trial
+        self.others = list_cuts(known, self.data)
+        for options in every:
+            self._add(options)
         self.cost.programs = len(self.programs)
         return self.cost
 
@@ -94,17 +104,23 @@ class _Sum:
         size = choose_image_size(options, self.data, base)
         network = plan_network(options, base, size, len(self.data.class_names))
         schedule, budget = read_schedule(options, base), self.cost.budget
-        costs = estimate_stages(network, schedule.stages, self.images, budget, shared=True)
-        trained: set[str] = set()  # by earlier stages
-        origin, first = "", 0
+        settings = {"shared": True, "width": self.width}
+        costs = estimate_stages(network, schedule.stages, self.images, budget, **settings)
+        others = self.others.get(identify_model(options, self.data), ())
+        before: list[tuple[str, set[str]]] = []  # what each earlier stage trained
+        first = 0
         for index, trunk in enumerate(list_trunks(options)):
             cost = costs[index]
             self._add_program((network, str(options.weights)), cost)
-            changed = origin if trained & cost.cut.frozen else ""
-            model = (network.base, size, changed)
-            self._add_stage(cost, trunk, options, (index, first), model)
-            trained |= set(cost.cut.trained)
-            origin, first = trunk, first + cost.stage.epochs
+            if self._add_stage(cost, trunk, first):
+                given = plan_pass(
+                    network, schedule.stages, index, self.images, budget, others, **settings
+                )
+                places = [_place(one, cost, options, before, size) for one in given]
+                self._add_pass(given, places, cost, options)
+                self._add_views((places[0], index), cost)
+            before.append((trunk, set(cost.cut.trained)))
+            first += cost.stage.epochs
 
     def _add_program(self, model: tuple, cost: StageCost) -> None:
         if cost.choice.reason == EXACT:
@@ -118,47 +134,56 @@ class _Sum:
         folds = self.folds if cost.stage.normalize == "data" else 1  # each has its own
         self.programs |= {(model, signature, fold) for fold in range(folds)}
 
-    def _add_stage(
-        self,
-        cost: StageCost,
-        trunk: str,
-        options: Options,
-        start: tuple[int, int],
-        model: tuple,
-    ) -> None:
+    def _add_stage(self, cost: StageCost, trunk: str, first: int) -> bool:
+        """Add the epochs of a stage; return whether it takes activations."""
         fits = self.folds * self.repeats
         is_exact, cached = cost.choice.reason == EXACT, cost.choice.cached
-        index, first = start
         epochs = self._count_epochs(first, 1 if is_exact else cost.stage.epochs)
         solved = cost.once if is_exact else 0
         once, every = (solved + cost.count_epochs(1, cached=c) for c in (cached, False))
         self.cost.plain += fits * epochs * every
         if self.shares and trunk in self.trunks:
             self.cost.stages[SHARED] += 1
-            return
+            return False
         self.trunks.add(trunk)
         self.cost.stages[cost.choice.reason] += 1
         self.cost.total += fits * epochs * once
-        if cached and not is_exact:
-            place = (model, options.pooling, cost.stage.normalize, cost.cut.places)
-            self._add_cut(place, cost, options)
-            self._add_views((place, index), cost, fits)
+        return cached and not is_exact
 
-    def _add_cut(self, place: tuple, cost: StageCost, options: Options) -> None:
-        key = (place, cost.choice.reason)
-        if key in self.cuts:
-            return
-        self.cuts.add(key)
-        (_, _, changed), *_ = place
+    def _add_pass(
+        self,
+        given: Sequence[Kept],
+        places: Sequence[tuple],
+        cost: StageCost,
+        options: Options,
+    ) -> None:
+        """Add what of a stage's pass over the images no earlier one has given."""
+        images = {"train": cost.train, "validation": cost.validation}
+        (_, _, changed), *_ = places[0]
         varies = options.weights is None or changed  # from repeat to repeat
         times = self.folds * (self.repeats if varies else 1)
-        self.cost.cuts += times
-        self.cost.total += times * cost.once
-        self.cost.size = max(self.cost.size, cost.choice.size)
+        runs = False
+        for split in list_splits(cost.choice):
+            if (places[0], split) in self.known:
+                continue
+            found = [
+                (place, one)
+                for place, one in zip(places, given, strict=True)
+                if split in list_splits(one.choice) and (place, split) not in self.known
+            ]
+            self.known |= {(place, split) for place, _ in found}
+            deepest = max(one.cut.below for _, one in found)
+            self.cost.total += times * deepest * images[split]
+            self.cost.size = max(self.cost.size, *(one.choice.size for _, one in found))
+            runs = True
+        new = {place for place, _ in self.known} - self.cuts
+        self.cuts |= new
+        self.cost.cuts += times * len(new)
+        self.cost.passes += times * runs
 
-    def _add_views(self, place: tuple, cost: StageCost, fits: int) -> None:
+    def _add_views(self, place: tuple, cost: StageCost) -> None:
         """Add the augmented images of epochs that no trial before this has drawn."""
-        stage = cost.stage
+        stage, fits = cost.stage, self.folds * self.repeats
         labels = needs_one_hot(stage)
         key = (*place, stage.name, stage.augment, stage.batch_size, labels)
         new = max(0, stage.epochs - self.views[key])
@@ -173,6 +198,19 @@ class _Sum:
             share * max(0, min(first + count, high) - max(first, low))
             for low, high, share in self.rungs
         )
+
+
+def _place(
+    one: Kept,
+    cost: StageCost,
+    options: Options,
+    before: Sequence[tuple[str, set[str]]],
+    size: tuple[int, int],
+) -> tuple:
+    """Return what the activations of a cut depend on, given what was trained before."""
+    changed = [trunk for trunk, trained in before if trained & one.cut.frozen]
+    model = (options.base, size, changed[-1] if changed else "")
+    return (model, options.pooling, cost.stage.normalize, one.cut.places)
 
 
 def _count_images(plan: Plan, data: Data) -> tuple[int, int]:

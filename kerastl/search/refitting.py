@@ -152,5 +152,6 @@ def _train(
         resume=resume,
         verbose=verbose,
         cache_budget=options.cache_budget,
+        activations=options.activations,
         evaluate=True,
     )

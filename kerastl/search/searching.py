@@ -58,6 +58,7 @@ class SearchOptions(TypedDict, total=False):
     train_batchnorm: bool
     label_smoothing: float
     normalize: str
+    activations: str
 
 
 def grid_search(

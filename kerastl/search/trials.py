@@ -23,6 +23,7 @@ from kerastl.models import layer_table, set_normalization
 from kerastl.options import Options, from_toml
 from kerastl.schedules import check_schedule
 from kerastl.search.companions import read_companions
+from kerastl.search.cuts import read_cuts
 from kerastl.search.workshop import Workshop
 from kerastl.stages import Schedule
 
@@ -40,8 +41,9 @@ def run_trial(
             pixels to take), `class_names`, `multi_label`, `statistics` or None, `fits`
             (each with `seed`, `rows` and `progress`), `pause_at` or None: the number of
             epochs after which each fit is paused and its state returned, `shared_stages`:
-            how many leading stages other trials have, too, `companions`: first stages of
-            trials that may train beside this one.
+            how many leading stages other trials have, too; `companions`: first stages of
+            trials that may train beside this one; `cuts`: stages of other trials with this
+            model, whose activations are wanted as well.
         arrays: `train-<size>` and `validation-<size>` pixels, `train-labels` and
             `validation-labels`; `fit<i>-train-rows` and `fit<i>-validation-rows` where a
             fit has rows of its own; `fit<i>-...` state of a paused fit.
@@ -160,6 +162,8 @@ class _Fit:
             keeper=keeper,
             store=ActivationStore(),
             cache_budget=self.options.cache_budget,
+            activations=self.options.activations,
+            others=read_cuts(self.message["cuts"]),
             states=self._find_states(),
             companions=read_companions(self.message["companions"]),
         )

@@ -25,6 +25,7 @@ SEARCHABLE = (
 _FIXED = {
     "stages": "search `schedule`, or a stage's own setting such as head__learning_rate",
     "seed": "it is the same for all trials; repeats=3 trains each with several seeds",
+    "activations": "it is how frozen layers' output is kept, the same for all trials",
     "out": "it is where the whole search is written",
 }
 
