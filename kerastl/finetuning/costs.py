@@ -243,6 +243,7 @@ def estimate_stages(
     budget: int,
     *,
     shared: bool = False,
+    max_steps: int | None = None,
 ) -> tuple[StageCost, ...]:
     """Return what each stage takes, as the fast engine would run it.
 
@@ -252,6 +253,7 @@ def estimate_stages(
         images: To train on and to validate on.
         budget: Bytes that activations may take.
         shared: Whether it is a trial of a search.
+        max_steps: Batches per epoch at most. Default: all.
 
     Example:
 
@@ -264,9 +266,16 @@ def estimate_stages(
     costs = []
     for stage in stages:
         cut = plan_cut(network, stage)
-        settings = {"worthwhile": cut.worthwhile, "are_vectors": cut.are_vectors}
         choice = choose_caching(
-            stage, cut.values, images, budget, shared=shared, **settings
+            stage,
+            cut.values,
+            images,
+            budget,
+            worthwhile=cut.worthwhile,
+            are_vectors=cut.are_vectors,
+            shared=shared,
+            limited=max_steps is not None,
         )
-        costs.append(StageCost(stage, cut, choice, *images))
+        most = max(images) if max_steps is None else max_steps * stage.batch_size
+        costs.append(StageCost(stage, cut, choice, *(min(n, most) for n in images)))
     return tuple(costs)

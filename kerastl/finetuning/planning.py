@@ -37,6 +37,7 @@ DATA_OPTIONS = (
 )
 
 
+FEW_STEPS = 2  # per epoch of a run that tries things out
 SMALL_SIDE = 32  # what `tiny` was trained on, and the minimum of most bases
 
 
@@ -65,6 +66,12 @@ def read_schedule(options: Options, base: Base) -> Schedule:
     size = (base.image_size, base.image_size)
     check_schedule(plan_network(options, base, size, num_classes=2).layers, resolved)
     return resolved
+
+
+def shorten_schedule(schedule: Schedule) -> Schedule:
+    """Return the schedule with one epoch per stage, to try things out."""
+    stages = [dataclasses.replace(s, epochs=1, warmup_epochs=0) for s in schedule]
+    return Schedule(schedule.name, tuple(stages))
 
 
 def choose_image_size(options: Options, data: Data, base: Base) -> tuple[int, int]:
@@ -112,8 +119,12 @@ def check_weights(base: Base, weights: str | Path | None) -> None:
         resolve_weights(base, weights)  # its errors say what to do
 
 
-def plan_job(options: Options) -> str:
+def plan_job(options: Options, *, fast_dev_run: bool = False) -> str:
     """Return what a run would do, without decoding images or importing TensorFlow.
+
+    Args:
+        options: Of the run.
+        fast_dev_run: Two batches of one epoch per stage, as in `run_job`.
 
     Example:
 
@@ -129,7 +140,9 @@ def plan_job(options: Options) -> str:
     """
     options, reason = resolve_base(options)
     base = get_base(options.base)
-    schedule = read_schedule(options, base)
+    schedule, max_steps = read_schedule(options, base), None
+    if fast_dev_run:
+        schedule, max_steps = shorten_schedule(schedule), FEW_STEPS
     check_image_size(base, options.image_size)
     data = load_data(options)
     height, width = choose_image_size(options, data, base)
@@ -141,7 +154,7 @@ def plan_job(options: Options) -> str:
             f"base      {base.name} at {height}x{width}, weights {options.weights}",
             *([f"          {reason}"] if reason else []),
             f"out       {options.out or 'runs/finetune-<n>'}",
-            *_plan_stages(schedule, data, network, options.cache_budget),
+            *_plan_stages(schedule, data, network, options.cache_budget, max_steps),
         ]
     )
 
@@ -161,10 +174,15 @@ def plan_network(
 
 
 def _plan_stages(
-    schedule: Schedule, data: Data, network: Network, budget: int | None
+    schedule: Schedule,
+    data: Data,
+    network: Network,
+    budget: int | None,
+    max_steps: int | None,
 ) -> Sequence[str]:
-    images = (len(data.train), len(data.validation or ()))
-    costs = estimate_stages(network, schedule.stages, images, check_budget(budget))
+    images, stages = (len(data.train), len(data.validation or ())), schedule.stages
+    most = check_budget(budget)
+    costs = estimate_stages(network, stages, images, most, max_steps=max_steps)
     lines = []
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")
