@@ -9,7 +9,8 @@ import sys
 import numpy as np
 from engines import compare
 
-BATCH, WHOLE_BATCH = 9, 4  # of 28 or 40 images to train on, and 12 to validate on
+IMAGES = (10, 6, 4)  # of each class: 15 to train on and 5 to validate on, or all to train
+BATCH, WHOLE_BATCH = 9, 5
 FACTORS = (
     "no-validation", "class-weight", "whole-batches", "early-stopping", "dropout", "hidden",
     "smoothing", "decay", "step", "cosine", "warm-up", "augment", "mixup", "batchnorm",
@@ -61,18 +62,19 @@ TRAINING = {
 
 
 def make_data(factors: list[str], side: int):
-    """Return 40 images of three classes, unequal in number, or with several labels each."""
+    """Return images of three classes, unequal in number, or with several labels each."""
     import kerastl
 
     rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], (20, 12, 8))
-    images = rng.normal(60 + 60 * labels[:, None, None, None], 20, (40, side, side, 3))
+    labels = np.repeat([0, 1, 2], IMAGES)
+    shape = (len(labels), side, side, 3)
+    images = rng.normal(60 + 60 * labels[:, None, None, None], 20, shape)
     if "multi-label" in factors:
         labels = (labels[:, None] >= np.arange(3)).astype("int32")
     return kerastl.load_images(
         images.clip(0, 255).astype("uint8"),
         labels=labels,
-        validation=0.0 if "no-validation" in factors else 0.3,
+        validation=0.0 if "no-validation" in factors else 0.25,
         test=0.0,
         multi_label="multi-label" in factors,
     )
@@ -81,12 +83,12 @@ def make_data(factors: list[str], side: int):
 def settle(base: str, case: str) -> dict:
     """Return what `finetune` is given for a case."""
     schedule, optimizer = case.split()
-    # each of the many stages of a large base takes its own graphs: one epoch will do
-    epochs = 1 if schedule == "gradual" and base != "tiny" else 2
-    settings = {"schedule": schedule, "optimizer": optimizer, "epochs": epochs}
+    settings = {"schedule": schedule, "optimizer": optimizer, "epochs": 2}
     settings["batch_size"] = BATCH
     for factor in CASES[case].split():
         settings |= TRAINING.get(factor, {})
+    if schedule == "gradual" and base != "tiny":
+        settings["epochs"] = 1  # of six stages and more
     if schedule == "lp-ft":
         settings["epochs"] = (1, settings["epochs"])
         if "warm-up" in CASES[case]:
