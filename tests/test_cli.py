@@ -461,6 +461,19 @@ def test_dry_run_prints_the_stages_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+def test_dry_run_of_a_run_that_tries_things_out_says_what_it_leaves_out(capsys):
+    flags = ("--base", "tiny", "--schedule", "lp-ft", "--epochs", "1,9", "--dry-run")
+    code, out, _ = call(capsys, "finetune", "--data", "digits", *flags)
+    assert code == 0
+    assert "9 epochs" in out
+    assert "34 steps each" in out
+    code, out, _ = call(capsys, "finetune", "--data", "digits", *flags, "--fast-dev-run")
+    assert code == 0
+    assert "1 epoch at" in out
+    assert "2 steps each" in out
+    assert "34 steps" not in out
+
+
 # bases and doctor
 
 

@@ -292,3 +292,20 @@ def test_a_plan_says_why_frozen_layers_run_in_every_epoch():
 def test_operations_without_any_that_trains_have_no_cut():
     cut = find_cut(Network("tiny", (32, 32), 10).operations, ())
     assert (cut.places, cut.values, cut.above, cut.backward) == ((), 0, 0, 0)
+
+
+def test_an_epoch_cut_short_is_planned_as_the_engine_runs_it():
+    stage, network = Stage(name="s", epochs=3, batch_size=8), Network("tiny", (32, 32), 10)
+    (short,) = estimate_stages(network, [stage], (50, 20), 10**9, max_steps=2)
+    (whole,) = estimate_stages(network, [stage], (50, 20), 10**9)
+    assert (short.choice.reason, whole.choice.reason) == ("limited", "fits")
+    assert (short.train, short.validation) == (16, 16)
+    assert (whole.train, whole.validation) == (50, 20)
+    model = build_model("tiny", weights=None)
+    freeze_layers(model, layer_table(model), stage)
+    engine = fast.FastEngine.__new__(fast.FastEngine)
+    engine.task = StageTask(
+        model, stage, range(50), range(20), num_classes=10, multi_label=False, seed=0,
+        max_steps=2, cache_budget=10**9,
+    )  # fmt: skip
+    assert not engine._can_cache()

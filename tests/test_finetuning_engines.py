@@ -1,67 +1,14 @@
-"""The fast engine trains to the weights of the plain one, and does less for it."""
-
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""What the fast engine does not do twice, and what it leaves to Keras."""
 
 import keras
 import numpy as np
 import pytest
-from engines import CASES, compare, make_data, train
+from engines import make_data, train
 
 import kerastl
 from kerastl.finetuning import fast
 from kerastl.finetuning.cuts import find_boundary, split_model
 from kerastl.finetuning.programs import Program
-from kerastl.models import predict_probabilities
-
-ROOT = Path(__file__).parents[1]
-
-
-def compare_in_float64(base: str, *cases: str) -> dict:
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "tests/engines.py"), base, *cases],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    return json.loads(ran.stdout)
-
-
-def check_float64(found: dict) -> None:
-    assert {
-        case: values for case, values in found.items() if values["weights"] > 1e-10
-    } == {}
-    assert {
-        case: values for case, values in found.items() if values["history"] > 1e-10
-    } == {}
-    assert all(values["kept"] for values in found.values())
-
-
-def test_in_float64_the_weights_are_the_same():
-    found = compare_in_float64("tiny")
-    assert set(found) == set(CASES)
-    check_float64(found)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("base", ["vgg16", "resnet50", "mobilenetv2", "efficientnetb0"])
-def test_in_float64_the_weights_of_large_bases_are_the_same(base):
-    check_float64(compare_in_float64(base, "hybrid", "class weights and adamw"))
-
-
-@pytest.mark.parametrize("case", ["hybrid", "dropout and sgd", "augmentation, cosine"])
-def test_in_float32_history_and_classes_are_the_same(case):
-    plain, auto = train("plain", "tiny", case), train("auto", "tiny", case)
-    found = compare(plain, auto)
-    assert found["history"] < 1e-3
-    pixels = plain.data.train.pixels(32)
-    first, second = (predict_probabilities(run.model, pixels) for run in (plain, auto))
-    assert (first.argmax(axis=1) == second.argmax(axis=1)).all()
-
 
 # What is not done twice
 

@@ -55,7 +55,7 @@ def run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from kerastl.finetuning.planning import plan_job
 
-        show(plan_job(options))
+        show(plan_job(options, fast_dev_run=given.fast_dev_run))
         return 0
     from kerastl.finetuning.jobs import run_job
 

@@ -88,6 +88,7 @@ def estimate_stages(
     *,
     shared: bool = False,
     width: int = FLOAT32,
+    max_steps: int | None = None,
 ) -> tuple[StageCost, ...]:
     """Return what each stage takes, as the fast engine would run it.
 
@@ -98,6 +99,7 @@ def estimate_stages(
         budget: Bytes that activations may take.
         shared: Whether it is a trial of a search.
         width: Bytes of a number as it is kept. Default 4.
+        max_steps: Batches per epoch at most. Default: all.
 
     Example:
 
@@ -113,9 +115,11 @@ def estimate_stages(
         cut = plan_cut(network, stage)
         choice = choose_caching(
             stage, cut.values, images, budget, worthwhile=cut.worthwhile,
-            are_vectors=cut.are_vectors, **settings,
+            are_vectors=cut.are_vectors, limited=max_steps is not None, **settings,
         )  # fmt: skip
-        costs.append(StageCost(stage, cut, choice, *images, frozenset(known[index])))
+        most = max(images) if max_steps is None else max_steps * stage.batch_size
+        seen = (min(n, most) for n in images)
+        costs.append(StageCost(stage, cut, choice, *seen, frozenset(known[index])))
         for split in set(list_splits(choice)) - known[index]:
             given = plan_pass(network, stages, index, images, budget, **settings)
             for later in _list_given(network, stages, index, given, split):

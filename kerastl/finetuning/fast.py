@@ -39,7 +39,7 @@ from kerastl.finetuning.cuts import (
 )
 from kerastl.finetuning.plain import EpochSeeds, PlainEngine
 from kerastl.finetuning.programs import Program
-from kerastl.finetuning.rates import compute_rates
+from kerastl.finetuning.rates import compute_rates, sets_rates
 from kerastl.finetuning.steps import (
     build_epoch,
     build_evaluation,
@@ -88,7 +88,7 @@ class FastEngine(PlainEngine):
             count_values(boundary),
             (len(task.train), len(task.validation or ())),
             free_memory() // 3 if task.cache_budget is None else task.cache_budget,
-            worthwhile=worthwhile,
+            worthwhile=worthwhile and _are_whole(boundary),
             are_vectors=_are_vectors(boundary),
             shared=task.programs is not None,
             limited=task.max_steps is not None,
@@ -268,8 +268,11 @@ class FastEngine(PlainEngine):
 
     def _compute_rates(self) -> np.ndarray:
         """Return the learning rate of each step of the epoch in progress."""
-        rates = compute_rates(self.task.stage, self.epoch, len(self.batches))
-        return np.array(rates, self.model.optimizer._learning_rate.dtype)
+        stage, rate = self.task.stage, self.model.optimizer._learning_rate
+        steps = len(self.batches)
+        if not sets_rates(stage):  # then it is what callbacks have made of it
+            return np.full(steps, rate.numpy())
+        return np.array(compute_rates(stage, self.epoch, steps), rate.dtype)
 
     def _build_evaluation(self) -> Callable | None:
         """Return what `evaluate` calls; images that a callback gives it go all through."""
@@ -324,6 +327,11 @@ class _Counter(keras.callbacks.Callback):
 
 def _are_vectors(boundary: Sequence[keras.KerasTensor]) -> bool:
     return all(len(tensor.shape) == 2 for tensor in boundary)
+
+
+def _are_whole(boundary: Sequence[keras.KerasTensor]) -> bool:
+    # neither float16 nor bfloat16, which numpy does not know, of a mixed policy
+    return all(tensor.dtype == keras.config.floatx() for tensor in boundary)
 
 
 def _tick() -> tf.data.Dataset:

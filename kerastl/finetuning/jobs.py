@@ -12,15 +12,16 @@ from kerastl.data import Data
 from kerastl.finetuning.checkpoints import PROGRESS
 from kerastl.finetuning.claiming import claim_folder
 from kerastl.finetuning.planning import (
+    FEW_STEPS,
     check_weights,
     choose_image_size,
     load_data,
     read_schedule,
     resolve_base,
+    shorten_schedule,
 )
 from kerastl.options import Options
 from kerastl.runs import RunFolder
-from kerastl.stages import Schedule
 from kerastl.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def run_job(
             return finetune(
                 _build(options, data, base),
                 data,
-                schedule=_shorten(schedule) if fast_dev_run else schedule,
+                schedule=shorten_schedule(schedule) if fast_dev_run else schedule,
                 seed=options.seed,
                 out=folder,
                 resume=resumed is not None,
                 verbose=verbose,
                 cache_budget=options.cache_budget,
                 activations=options.activations,
-                max_steps=2 if fast_dev_run else None,
+                max_steps=FEW_STEPS if fast_dev_run else None,
                 evaluate=True,
             )
 
@@ -103,11 +104,6 @@ def _choose_weights(options: Options, resumed: RunFolder | None) -> str | None:
     # a checkpoint has all weights, so resuming neither downloads nor reads the base's
     has_all = resumed is not None and resumed.exists(PROGRESS)
     return None if has_all else options.weights
-
-
-def _shorten(schedule: Schedule) -> Schedule:
-    stages = [dataclasses.replace(s, epochs=1, warmup_epochs=0) for s in schedule]
-    return Schedule(schedule.name, tuple(stages))
 
 
 def say(text: str, verbose: str | int) -> None:

@@ -13,7 +13,7 @@ from kerastl.finetuning.compiling import (
     prepare_labels,
     prepare_training,
 )
-from kerastl.finetuning.rates import compute_rate
+from kerastl.finetuning.rates import compute_rate, sets_rates
 from kerastl.finetuning.tasks import Record, StageTask
 from kerastl.seeds import derive_seed
 
@@ -75,6 +75,8 @@ class PlainEngine:
         return self.batches
 
     def _own_callbacks(self) -> list[keras.callbacks.Callback]:
+        if not sets_rates(self.task.stage):
+            return []
         return [_RateSetter(self.task, len(self.batches))]
 
     def _validation(self) -> Any:
@@ -133,6 +135,7 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         rate = float(self.model.optimizer.learning_rate)
-        logs = {**(logs or {}), "learning_rate": rate}
+        # a callback that has reduced it by now has logged what it was
+        logs = {**(logs or {}), "learning_rate": (logs or {}).get("learning_rate", rate)}
         if self.record(epoch - self.offset, logs, self.model.stop_training):
             self.model.stop_training = True

@@ -38,6 +38,7 @@ DATA_OPTIONS = (
 )
 
 
+FEW_STEPS = 2  # per epoch of a run that tries things out
 SMALL_SIDE = 32  # what `tiny` was trained on, and the minimum of most bases
 
 
@@ -66,6 +67,12 @@ def read_schedule(options: Options, base: Base) -> Schedule:
     size = (base.image_size, base.image_size)
     check_schedule(plan_network(options, base, size, num_classes=2).layers, resolved)
     return resolved
+
+
+def shorten_schedule(schedule: Schedule) -> Schedule:
+    """Return the schedule with one epoch per stage, to try things out."""
+    stages = [dataclasses.replace(s, epochs=1, warmup_epochs=0) for s in schedule]
+    return Schedule(schedule.name, tuple(stages))
 
 
 def choose_image_size(options: Options, data: Data, base: Base) -> tuple[int, int]:
@@ -113,8 +120,12 @@ def check_weights(base: Base, weights: str | Path | None) -> None:
         resolve_weights(base, weights)  # its errors say what to do
 
 
-def plan_job(options: Options) -> str:
+def plan_job(options: Options, *, fast_dev_run: bool = False) -> str:
     """Return what a run would do, without decoding images or importing TensorFlow.
+
+    Args:
+        options: Of the run.
+        fast_dev_run: Two batches of one epoch per stage, as in `run_job`.
 
     Example:
 
@@ -130,7 +141,9 @@ def plan_job(options: Options) -> str:
     """
     options, reason = resolve_base(options)
     base = get_base(options.base)
-    schedule = read_schedule(options, base)
+    schedule, max_steps = read_schedule(options, base), None
+    if fast_dev_run:
+        schedule, max_steps = shorten_schedule(schedule), FEW_STEPS
     check_image_size(base, options.image_size)
     data = load_data(options)
     height, width = choose_image_size(options, data, base)
@@ -142,7 +155,7 @@ def plan_job(options: Options) -> str:
             f"base      {base.name} at {height}x{width}, weights {options.weights}",
             *([f"          {reason}"] if reason else []),
             f"out       {options.out or 'runs/finetune-<n>'}",
-            *_plan_stages(schedule, data, network, options),
+            *_plan_stages(schedule, data, network, options, max_steps),
         ]
     )
 
@@ -162,17 +175,19 @@ def plan_network(
 
 
 def _plan_stages(
-    schedule: Schedule, data: Data, network: Network, options: Options
+    schedule: Schedule,
+    data: Data,
+    network: Network,
+    options: Options,
+    max_steps: int | None,
 ) -> Sequence[str]:
-    images = (len(data.train), len(data.validation or ()))
-    budget, width = options.cache_budget, measure_width(options.activations)
-    costs = estimate_stages(
-        network, schedule.stages, images, check_budget(budget), width=width
-    )
+    images, stages = (len(data.train), len(data.validation or ())), schedule.stages
+    most, width = check_budget(options.cache_budget), measure_width(options.activations)
+    costs = estimate_stages(network, stages, images, most, width=width, max_steps=max_steps)
     lines = []
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")
-        found = describe_cost(cost, name_limit(budget))
+        found = describe_cost(cost, name_limit(options.cache_budget))
         lines += [f"          {line}" for line in found]
     return [*lines, f"costs     {_describe_sum(costs)}"]
 

@@ -5,6 +5,19 @@ import math
 from kerastl.stages import Stage
 
 
+def sets_rates(stage: Stage) -> bool:
+    """Return whether the stage sets the rate of each step.
+
+    A constant one is set at its start, and callbacks may change it.
+
+    Example:
+
+    >>> sets_rates(Stage(name="top")), sets_rates(Stage(name="top", warmup_epochs=1))
+    (False, True)
+    """
+    return stage.lr_schedule != "constant" or stage.warmup_epochs > 0
+
+
 def compute_rate(stage: Stage, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of one step.
 

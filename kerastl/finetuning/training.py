@@ -17,6 +17,7 @@ from kerastl.finetuning.choices import AS_COMPUTED, WIDTHS
 from kerastl.finetuning.claiming import claim_folder
 from kerastl.finetuning.loop import ENGINES, Job, run_stages
 from kerastl.finetuning.progress import BarWatcher, build_watchers
+from kerastl.finetuning.rates import sets_rates
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import check_same_run, record_start
 from kerastl.finetuning.storing import ActivationStore
@@ -25,6 +26,11 @@ from kerastl.models import get_info, layer_table, set_class_names, set_normaliza
 from kerastl.runs import RunFolder
 from kerastl.schedules import check_schedule, resolve_schedule
 from kerastl.stages import Schedule, Stage
+
+RATE_CALLBACKS = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
 
 
 class StageOptions(TypedDict, total=False):
@@ -86,7 +92,9 @@ def finetune(
         out: A new folder to write the run to, after every epoch, so that nothing finished
             is lost. Default: nothing is written before `run.save(...)`.
         resume: Go on with the run in `out`, from its last finished epoch.
-        callbacks: Passed on to `fit` in every stage.
+        callbacks: Passed on to `fit` in every stage. They may change the learning rate of
+            stages whose `lr_schedule` is "constant", without warm-up; others set it anew
+            at every step.
         verbose: 0 silent, 1 a bar, 2 a line per epoch, "auto" by where stderr goes.
         engine: "plain" is Keras' compile and fit, the reference; "auto" gives the same
             weights without running frozen layers again in every epoch.
@@ -132,6 +140,7 @@ def finetune(
     settings["activations"] = activations
     with nullcontext() if out is None else claim_folder(out, resume=resume) as folder:
         schedule = prepare_schedule(model, data, schedule, options)
+        _check_rates(schedule, callbacks)
         run = Run(model=model, data=data, schedule=schedule, settings=settings)
         run.folder = folder
         watchers = build_watchers(verbose, schedule)
@@ -176,6 +185,19 @@ def prepare_schedule(
                 "class per image; these images have several labels each."
             )
     return resolved
+
+
+def _check_rates(schedule: Schedule, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Refuse two that set the learning rate, of which one would have no effect."""
+    setters = [c for c in callbacks if isinstance(c, RATE_CALLBACKS)]
+    for stage in schedule:
+        if setters and sets_rates(stage):
+            raise UsageError(
+                f"Stage {stage.name!r} sets the learning rate of each step (lr_schedule="
+                f"{stage.lr_schedule!r}, warmup_epochs={stage.warmup_epochs}), over what "
+                f"{type(setters[0]).__name__} sets: leave out the callback, or give "
+                "lr_schedule='constant' and warmup_epochs=0."
+            )
 
 
 def _match_labels(model: keras.Model, data: Data) -> None:

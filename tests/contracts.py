@@ -1,0 +1,148 @@
+"""What both engines must agree on: every schedule with every optimizer, and all else.
+
+Run as a script it trains with both, in a precision of its own, and prints the differences.
+"""
+
+import json
+import sys
+
+import numpy as np
+from engines import compare
+
+IMAGES = (10, 6, 4)  # of each class: 15 to train on and 5 to validate on, or all to train
+BATCH, WHOLE_BATCH = 9, 5
+FACTORS = (
+    "no-validation", "class-weight", "whole-batches", "early-stopping", "dropout", "hidden",
+    "smoothing", "decay", "step", "cosine", "warm-up", "augment", "mixup", "batchnorm",
+    "multi-label", "watched",
+)  # fmt: skip
+# schedule and optimizer -> the factors it has; those it has not count as well
+CASES = {
+    "feature-extraction adam": "no-validation hidden cosine mixup",
+    "feature-extraction sgd": "dropout warm-up augment multi-label",
+    "feature-extraction adamw": "class-weight whole-batches smoothing step",
+    "feature-extraction rmsprop": "early-stopping decay batchnorm watched",
+    "fine-tune adam": "class-weight whole-batches dropout mixup",
+    "fine-tune sgd": "no-validation hidden cosine batchnorm watched",
+    "fine-tune adamw": "early-stopping smoothing decay",
+    "fine-tune rmsprop": "step warm-up augment multi-label",
+    "hybrid adam": "whole-batches step batchnorm",
+    "hybrid sgd": "class-weight early-stopping dropout mixup",
+    "hybrid adamw": "smoothing cosine augment multi-label watched",
+    "hybrid rmsprop": "no-validation hidden decay warm-up",
+    "gradual adam": "no-validation smoothing cosine augment watched",
+    "gradual sgd": "hidden step warm-up multi-label",
+    "gradual adamw": "whole-batches decay batchnorm",
+    "gradual rmsprop": "class-weight early-stopping dropout mixup",
+    "lp-ft adam": "decay warm-up mixup",
+    "lp-ft sgd": "class-weight whole-batches early-stopping batchnorm",
+    "lp-ft adamw": "no-validation step augment",
+    "lp-ft rmsprop": "dropout smoothing cosine watched",
+    "full adam": "early-stopping cosine batchnorm multi-label",
+    "full sgd": "class-weight smoothing decay augment",
+    "full adamw": "dropout hidden warm-up mixup watched",
+    "full rmsprop": "no-validation whole-batches step",
+}
+# a head with hidden layers or several labels is not one that can be solved exactly
+IMPOSSIBLE = {("lp-ft", "hidden"), ("lp-ft", "multi-label")}
+MODEL = {"dropout": {"dropout": 0.3}, "hidden": {"hidden": (8,)}}
+TRAINING = {
+    "class-weight": {"class_weight": "balanced"},
+    "whole-batches": {"batch_size": WHOLE_BATCH},
+    "early-stopping": {"patience": 1, "epochs": 3},
+    "smoothing": {"label_smoothing": 0.1},
+    "decay": {"weight_decay": 1e-3},
+    "step": {"lr_schedule": "step", "step_epochs": 1},
+    "cosine": {"lr_schedule": "cosine"},
+    "warm-up": {"warmup_epochs": 1},
+    "augment": {"augment": ("flip", "crop")},
+    "mixup": {"augment": ("flip", "mixup")},
+    "batchnorm": {"train_batchnorm": True},
+}
+
+
+def make_data(factors: list[str], side: int):
+    """Return images of three classes, unequal in number, or with several labels each."""
+    import kerastl
+
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], IMAGES)
+    shape = (len(labels), side, side, 3)
+    images = rng.normal(60 + 60 * labels[:, None, None, None], 20, shape)
+    if "multi-label" in factors:
+        labels = (labels[:, None] >= np.arange(3)).astype("int32")
+    return kerastl.load_images(
+        images.clip(0, 255).astype("uint8"),
+        labels=labels,
+        validation=0.0 if "no-validation" in factors else 0.25,
+        test=0.0,
+        multi_label="multi-label" in factors,
+    )
+
+
+def settle(base: str, case: str) -> dict:
+    """Return what `finetune` is given for a case."""
+    schedule, optimizer = case.split()
+    settings = {"schedule": schedule, "optimizer": optimizer, "epochs": 2}
+    settings["batch_size"] = BATCH
+    for factor in CASES[case].split():
+        settings |= TRAINING.get(factor, {})
+    if schedule == "gradual" and base != "tiny":
+        settings["epochs"] = 1  # of six stages and more
+    if schedule == "lp-ft":
+        settings["epochs"] = (1, settings["epochs"])
+        if "warm-up" in CASES[case]:
+            settings["warmup_epochs"] = (0, 1)
+    return settings
+
+
+def train(engine: str, base: str, case: str, **changes):
+    """Return the run of one engine."""
+    import keras
+
+    import kerastl
+
+    factors, side = CASES[case].split(), 8 if base == "tiny" else 32
+    model_settings = {"multi_label": "multi-label" in factors}
+    for factor in factors:
+        model_settings |= MODEL.get(factor, {})
+    model = kerastl.build_model(
+        base, num_classes=3, weights=None, image_size=side, **model_settings
+    )
+    return kerastl.finetune(
+        model,
+        make_data(factors, side),
+        engine=engine,
+        verbose=0,
+        # whoever looks has a head trained by `fit`, epoch by epoch
+        callbacks=[keras.callbacks.Callback()] if "watched" in factors else (),
+        **{**settle(base, case), **changes},
+    )
+
+
+def contrast(base: str, case: str) -> dict:
+    """Train with both engines and return how far apart they are."""
+    from kerastl.models import predict_probabilities
+
+    plain, auto = train("plain", base, case), train("auto", base, case)
+    pixels = plain.data.train.pixels(plain.model.input_shape[1])
+    first, second = (predict_probabilities(run.model, pixels) for run in (plain, auto))
+    return {
+        **compare(plain, auto),
+        "classes": bool((first.argmax(axis=1) == second.argmax(axis=1)).all()),
+        "epochs": len(plain.history),
+        "planned": sum(stage.epochs for stage in plain.schedule),
+    }
+
+
+if __name__ == "__main__":
+    import keras
+
+    base, precision, *cases = sys.argv[1:]
+    keras.config.set_floatx(precision)
+    found = {}
+    for case in cases or CASES:
+        found[case] = contrast(base, case)
+        keras.backend.clear_session()  # both models are large
+        print(case, found[case], file=sys.stderr, flush=True)
+    print(json.dumps(found))
