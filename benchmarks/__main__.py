@@ -32,6 +32,7 @@ PARTS: tuple[Part, ...] = (
     ),
     ("depths", (), ()),
     ("depths", (*LARGE, "--images", "64"), ("--image-size", "64", "--images", "40")),
+    ("ranking", (), ()),
     ("scale", (), ()),
 )
 

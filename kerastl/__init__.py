@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kerastl.advice import advise as advise
+    from kerastl.advice import rank_bases as rank_bases
     from kerastl.bases import base_names as base_names
     from kerastl.bases import get_base as get_base
     from kerastl.data import Data as Data
@@ -68,6 +70,7 @@ _HOMES = {
     "StorageError": "errors",
     "TransferClassifier": "estimators",
     "UsageError": "errors",
+    "advise": "advice",
     "base_names": "bases",
     "build_model": "models",
     "check_images": "data",
@@ -86,6 +89,7 @@ _HOMES = {
     "predict_paths": "predicting",
     "predict_probabilities": "models",
     "random_search": "search",
+    "rank_bases": "advice",
     "save_model": "models",
     "score": "evaluation",
     "tpe_search": "search",
@@ -106,6 +110,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "StorageError",
     "TransferClassifier",
     "UsageError",
+    "advise",
     "base_names",
     "build_model",
     "check_images",
@@ -124,6 +129,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "predict_paths",
     "predict_probabilities",
     "random_search",
+    "rank_bases",
     "save_model",
     "score",
     "tpe_search",

@@ -32,6 +32,7 @@ LADDER = (
     "data",
     "predicting",
     "finetuning",
+    "advice",
     "estimators",
     "search",
     "pretraining",

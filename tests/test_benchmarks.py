@@ -23,6 +23,7 @@ from benchmarks import (
     outcomes,
     peers,
     processes,
+    ranking,
     results,
     scale,
     schedules,
@@ -98,6 +99,35 @@ def test_the_transfer_benchmark_draws_the_same_number_of_every_class():
     assert np.bincount(labels[chosen]).tolist() == [20, 20, 20]
     assert (chosen == transfer.choose(labels, per_class=20, seed=0)).all()
     assert (chosen != transfer.choose(labels, per_class=20, seed=1)).any()
+
+
+def make_ranked(data, probe, tuned):
+    """Return an outcome whose scores all have the same order."""
+    scores = (probe, probe - 1, 2 * probe)
+    return ranking.Outcome(data, "tiny", "random", 32, *scores, 1.0, tuned, 2.0)
+
+
+def test_the_ranking_benchmark_compares_orders_and_what_choosing_loses():
+    same = [make_ranked("a", p, t) for p, t in ((0.1, 0.2), (0.5, 0.6), (0.9, 0.7))]
+    other = [make_ranked("b", p, t) for p, t in ((0.1, 0.9), (0.5, 0.6), (0.9, 0.4))]
+    found = ranking.judge([*same, *other])
+    assert found["a"]["LogME"]["tau"] == pytest.approx(1)
+    assert found["a"]["probe"]["loss"] == 0
+    assert found["b"]["H-score"]["Spearman"] == pytest.approx(-1)
+    assert found["b"]["probe"]["loss"] == pytest.approx(0.5)
+    assert found["mean"]["probe"]["tau"] == pytest.approx(0)
+    assert found["mean"]["probe"]["loss"] == pytest.approx(0.25)
+
+
+def test_the_ranking_benchmark_scores_and_fine_tunes(tmp_path, capsys, monkeypatch):
+    small = dataclasses.replace(ranking.QUICK, images=30, candidates=ranking.SMALL[:2])
+    monkeypatch.setattr(ranking, "QUICK", small)
+    ranking.main(["--quick", "--json", str(tmp_path / "found.json")])
+    printed = capsys.readouterr().out
+    assert "digits: 30 to train on, 60 held back" in printed
+    outcomes = json.loads((tmp_path / "found.json").read_text())["details"]["outcomes"]
+    assert [one["weights"] for one in outcomes] == ["cifar10", "random"]
+    assert all(0 <= one["tuned"] <= 1 for one in outcomes)
 
 
 def test_times_are_medians_and_rows_say_how_many_images(capsys):

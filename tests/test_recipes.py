@@ -23,6 +23,7 @@ from scipy.stats import uniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 import kerastl
+from kerastl.advice.guidance import guide_search
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import build_parser
 from kerastl.cli.search import read_job
@@ -32,7 +33,6 @@ from kerastl.finetuning.planning import load_data, read_schedule
 from kerastl.models import get_info, layer_table
 from kerastl.schedules import plan_freeze
 from kerastl.search.candidates import apply_parameters
-from kerastl.search.guidance import advise
 from kerastl.search.jobs import plan_search, run_search
 
 RECIPES = ROOT / "docs" / "recipes.md"
@@ -202,10 +202,10 @@ def test_r5_the_trials_and_batch_sizes_are_those_of_the_notes(tmp_path):
     assert planned.count == 5
     assert planned.space.parameters["batch_size"] == (16, 32)
     assert "799 images: 5 to 10 trials and batches of 16 or 32, because" in planned.notes[0]
-    trials = [advise(n).n_iter_range for n in (1000, 10_001, 100_001)]
+    trials = [guide_search(n).n_iter_range for n in (1000, 10_001, 100_001)]
     assert trials == [(5, 10), (20, 50), (50, 100)]
-    assert advise(100_001).batch_sizes == (32, 64)
-    assert advise(1_000_001).batch_sizes[:2] == (64, 128)
+    assert guide_search(100_001).batch_sizes == (32, 64)
+    assert guide_search(1_000_001).batch_sizes[:2] == (64, 128)
 
 
 @pytest.mark.parametrize("recipe", ["R3", "R4", "R5"])

@@ -154,7 +154,7 @@ def test_planning_needs_no_tensorflow():
         "from kerastl.options import Options\n"
         "from kerastl.search.candidates import apply_parameters\n"
         "from kerastl.search.sampling import sample_random\n"
-        "from kerastl.search.guidance import default_space\n"
+        "from kerastl.advice.guidance import default_space\n"
         "space = default_space('random', 100)\n"
         "for point in sample_random(space, 3, 0):\n"
         "    apply_parameters(Options(base='tiny'), point)\n"

@@ -8,7 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from kerastl.cli import bases, check, doctor, evaluate, finetune, predict, pretrain, search
+from kerastl.cli import (
+    advise,
+    bases,
+    check,
+    doctor,
+    evaluate,
+    finetune,
+    predict,
+    pretrain,
+    rank,
+    search,
+)
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
 from kerastl.errors import KerastlError, UsageError, check_choice
@@ -20,6 +31,8 @@ COMMANDS = {
     "predict": predict,
     "evaluate": evaluate,
     "check": check,
+    "advise": advise,
+    "rank": rank,
     "pretrain": pretrain,
     "bases": bases,
     "doctor": doctor,

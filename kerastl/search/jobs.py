@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerastl.advice.guidance import default_space, guide_search
 from kerastl.data import Data
 from kerastl.errors import NothingSucceededError, ResumeRefusedError, UsageError
 from kerastl.finetuning.describing import format_seconds
@@ -11,7 +12,6 @@ from kerastl.finetuning.planning import load_data, resolve_base
 from kerastl.options import Options, to_toml
 from kerastl.runs import PLAN, RunFolder, describe_environment
 from kerastl.search.driver import Driver
-from kerastl.search.guidance import advise, default_space
 from kerastl.search.lines import Lines, say
 from kerastl.search.plans import Plan, check_space, compare_plans, make_plan
 from kerastl.search.records import Book, Record
@@ -132,7 +132,7 @@ def settle_space(job: SearchJob, data: Data) -> Space:
             "batch_size='auto' searches the sizes that suit the number of images, and the "
             "space names its own: leave one of them out."
         )
-    sizes = advise(images).batch_sizes
+    sizes = guide_search(images).batch_sizes
     return Space({**space.parameters, "batch_size": tuple(sizes)})
 
 

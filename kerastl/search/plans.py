@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from kerastl.advice.guidance import guide_search
 from kerastl.bases import get_base
 from kerastl.data import Data
 from kerastl.errors import UsageError
 from kerastl.finetuning.planning import check_weights, read_schedule
 from kerastl.options import Options, difference, from_toml, to_toml
 from kerastl.search.candidates import apply_parameters
-from kerastl.search.guidance import advise
 from kerastl.search.records import restore_params
 from kerastl.search.sampling import (
     check_tpe,
@@ -166,7 +166,7 @@ def _settle(
     changes: dict[str, Any] = {}
     notes = []
     if settings.mode != "grid":
-        advice = advise(len(data.train) + len(data.validation or ()))
+        advice = guide_search(len(data.train) + len(data.validation or ()))
         wanted = settings.n_iter
         if wanted == AUTO:
             wanted = advice.n_iter

@@ -2,11 +2,11 @@
 
 import pytest
 
+from kerastl.advice.guidance import default_space, guide_search
 from kerastl.bases import base_names
 from kerastl.errors import UsageError
 from kerastl.options import Options
 from kerastl.search.candidates import apply_parameters
-from kerastl.search.guidance import advise, default_space
 from kerastl.search.sampling import sample_grid, sample_random
 
 
@@ -26,7 +26,7 @@ from kerastl.search.sampling import sample_grid, sample_random
     ],
 )
 def test_advice_follows_the_number_of_images(images, trials, batch_sizes):
-    advice = advise(images)
+    advice = guide_search(images)
     assert advice.n_iter_range == trials
     assert advice.n_iter == trials[0]
     assert advice.batch_sizes == batch_sizes
@@ -38,16 +38,16 @@ def test_advice_follows_the_number_of_images(images, trials, batch_sizes):
 
 def test_batch_sizes_are_powers_of_two_and_fit():
     for images in [*range(1, 200), 12_345, 10**6]:
-        for size in advise(images).batch_sizes:
+        for size in guide_search(images).batch_sizes:
             assert size <= images
             assert size & (size - 1) == 0
-    assert advise(20).batch_sizes == (16,)
-    assert advise(10).batch_sizes == (8,)
-    assert advise(1).batch_sizes == (1,)
+    assert guide_search(20).batch_sizes == (16,)
+    assert guide_search(10).batch_sizes == (8,)
+    assert guide_search(1).batch_sizes == (1,)
 
 
 def test_more_images_never_mean_fewer_trials_or_smaller_batches():
-    rows = [advise(10**power) for power in range(1, 9)]
+    rows = [guide_search(10**power) for power in range(1, 9)]
     assert [row.n_iter for row in rows] == sorted(row.n_iter for row in rows)
     largest = [row.batch_sizes[-1] for row in rows]
     assert largest == sorted(largest)
@@ -56,14 +56,14 @@ def test_more_images_never_mean_fewer_trials_or_smaller_batches():
 @pytest.mark.parametrize("images", [0, -5])
 def test_no_images_are_refused(images):
     with pytest.raises(UsageError, match=f"images={images}: give at least 1"):
-        advise(images)
+        guide_search(images)
 
 
 @pytest.mark.parametrize("images", [7, 1_797, 60_000])
 def test_the_default_space_follows_the_number_of_images(images):
     for mode in ("grid", "random", "halving", "tpe"):
         space = default_space(mode, images)
-        assert space.parameters["batch_size"] == advise(images).batch_sizes
+        assert space.parameters["batch_size"] == guide_search(images).batch_sizes
         assert (space.size is None) == (mode != "grid")
 
 

@@ -7,7 +7,7 @@ from kerastl.spaces import Space
 
 
 @dataclass(frozen=True)
-class Advice:
+class Guidance:
     """What to try with this many images, and why.
 
     `n_iter` is the low end of `n_iter_range`: trials can be added, time cannot be had back.
@@ -20,7 +20,7 @@ class Advice:
 
 
 # from so many images: trials, batch sizes, and what decides
-_ROWS = (
+ROWS = (
     (
         1_000_000, (50, 100), (64, 128, 256),
         "scores are precise enough to tell close settings apart, and large batches still "
@@ -47,27 +47,27 @@ _ROWS = (
 )  # fmt: skip
 
 
-def advise(images: int) -> Advice:
+def guide_search(images: int) -> Guidance:
     """Say how many trials to run and which batch sizes to try.
 
     Args:
         images: How many there are for training and validation together.
 
     Returns:
-        Advice; batch sizes are powers of two and never larger than `images`.
+        Guidance; batch sizes are powers of two and never larger than `images`.
 
     Raises:
         UsageError: There is no image.
 
     Example:
 
-    >>> advice = advise(800)
+    >>> advice = guide_search(800)
     >>> advice.n_iter, advice.n_iter_range, advice.batch_sizes
     (5, (5, 10), (16, 32))
     """
     if images < 1:
         raise UsageError(f"images={images}: give at least 1.")
-    trials, sizes, why = next(row[1:] for row in _ROWS if images >= row[0])
+    trials, sizes, why = next(row[1:] for row in ROWS if images >= row[0])
     fitting = tuple(size for size in sizes if size <= images)
     sizes = fitting or (1 << (images.bit_length() - 1),)
     noun = "image" if images == 1 else "images"
@@ -75,7 +75,7 @@ def advise(images: int) -> Advice:
         f"{images:,} {noun}: {trials[0]} to {trials[1]} trials and batches of "
         f"{' or '.join(map(str, sizes))}, because {why}."
     )
-    return Advice(trials[0], trials, sizes, reason)
+    return Guidance(trials[0], trials, sizes, reason)
 
 
 def default_space(mode: str, images: int) -> Space:
@@ -83,7 +83,7 @@ def default_space(mode: str, images: int) -> Space:
 
     Args:
         mode: `"grid"` gets lists; any other kind of search draws the learning rate.
-        images: As for `advise`.
+        images: As for `guide_search`.
 
     Example:
 
@@ -92,7 +92,7 @@ def default_space(mode: str, images: int) -> Space:
     batch_size     16, 32
     3 x 2 = 6 points
     """
-    batch_sizes = advise(images).batch_sizes
+    batch_sizes = guide_search(images).batch_sizes
     if mode == "grid":
         return Space({"learning_rate": (0.001, 0.003, 0.01), "batch_size": batch_sizes})
     return Space(
