@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 
 import kerastl
 from kerastl.__main__ import main
-from kerastl.advice import rules
+from kerastl.advice import advising, rules
 from kerastl.advice.advising import choose_batch_sizes
 from kerastl.advice.commands import write_command
 from kerastl.advice.ranking import Ranking
@@ -37,6 +37,12 @@ CIFAR10 = Path("/work/data/cifar10/test")
 @pytest.fixture(scope="module")
 def digits():
     return kerastl.load_images("digits")
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """Let `advise` look at few images, where what it finds does not matter."""
+    monkeypatch.setattr(advising, "IMAGES", 100)
 
 
 @pytest.fixture
@@ -440,7 +446,7 @@ def test_noise_is_not_advised_and_leads_to_other_bases(capsys):
     assert found.command.startswith("kerastl rank --data random --bases tiny,")
 
 
-def test_random_weights_teach_nothing(digits):
+def test_random_weights_teach_nothing(digits, few_images):
     found = kerastl.advise(digits, base="tiny", weights=None, cache=False)
     assert found.evidence.gain.value == 0
     assert found.evidence.distance is None
@@ -448,7 +454,7 @@ def test_random_weights_teach_nothing(digits):
     assert "--weights none" in found.command
 
 
-def test_advice_opens_no_other_split(digits, only_train):
+def test_advice_opens_no_other_split(digits, only_train, few_images):
     kerastl.advise(dataclasses.replace(digits), base="tiny", cache=False)
     assert set(only_train) == {"train"}
 
@@ -538,7 +544,7 @@ def test_advise_prints_a_page(capsys, image_folder):
         assert word in out
     code, out, _ = call(capsys, *given, "--json")
     assert code == 0
-    assert json.loads(out)["evidence"]["images"] == 14
+    assert json.loads(out)["evidence"]["images"] == 16
 
 
 @pytest.mark.parametrize(
