@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from kerastl.bases import get_base
 from kerastl.bases.operations import Network, Operation
 from kerastl.schedules import plan_freeze
 from kerastl.stages import Stage
@@ -270,3 +271,16 @@ def estimate_stages(
         )
         costs.append(StageCost(stage, cut, choice, *images))
     return tuple(costs)
+
+
+def list_heads(network: Network, cut: Cut) -> list[str]:
+    """Return the layers with an auxiliary head that has something below that trains.
+
+    Example:
+
+    >>> network = Network("googlenet", (224, 224), 10)
+    >>> list_heads(network, plan_cut(network, Stage(name="all", unfreeze="all")))
+    ['inception_4a', 'inception_4d']
+    """
+    trained, places = set(cut.trained), get_base(network.base).auxiliaries
+    return [name for name in places if trained & network.find_below(name)]

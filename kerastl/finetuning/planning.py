@@ -10,10 +10,11 @@ from kerastl.bases.sizes import check_image_size
 from kerastl.data import Data, load_images
 from kerastl.data.pixels import check_budget
 from kerastl.errors import UsageError
-from kerastl.finetuning.costs import StageCost, estimate_stages
+from kerastl.finetuning.costs import StageCost, estimate_stages, list_heads
 from kerastl.finetuning.describing import (
     TERA,
     describe_cost,
+    describe_heads,
     describe_stage,
     show_number,
 )
@@ -169,6 +170,7 @@ def _plan_stages(
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")
         found = describe_cost(cost, name_limit(budget))
+        found += describe_heads(list_heads(network, cost.cut))
         lines += [f"          {line}" for line in found]
     return [*lines, f"costs     {_describe_sum(costs)}"]
 

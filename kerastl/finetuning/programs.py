@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from kerastl.data.pixels import free_memory
+from kerastl.finetuning.auxiliaries import assist_model, list_outputs
 from kerastl.finetuning.compiling import compile_stage
 from kerastl.finetuning.cuts import Split, split_model, whole_model
 from kerastl.finetuning.signatures import Signature, choose_decay, needs_one_hot
@@ -36,7 +37,9 @@ class Program:
         self.model = model
         compile_stage(model, task.stage, multi_label=task.multi_label)
         build_trackers(model, _one_label(task))
-        self.split: Split = split_model(model) if cached else whole_model(model)
+        self.split: Split = whole_model(model)
+        if cached:
+            self.split = split_model(model, list_outputs(model))
         self.trained = [variable.path for variable in model.trainable_variables]
         self.heads: list[Program] = []  # copies of the tail that train beside each other
         self._graphs: dict[Any, Callable] = {}
@@ -146,6 +149,9 @@ class Programs:
 
 
 def _view(model: keras.Model) -> keras.Model:
+    assisted = assist_model(model)
+    if assisted is not model:  # a view as well
+        return assisted
     view = keras.Model(model.inputs, model.outputs, name=model.name)
     view.kerastl = get_info(model)
     return view
