@@ -1,4 +1,4 @@
-"""Rows of the networks that have no pretrained weights: trained from scratch, to compare."""
+"""Rows of networks without pretrained weights: trained from scratch, to compare."""
 
 from collections.abc import Iterator
 

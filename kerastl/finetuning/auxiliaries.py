@@ -28,8 +28,8 @@ class AssistedModel(keras.Model):
     """
 
     def __init__(self, model: keras.Model, heads: Sequence[keras.KerasTensor]):
-        super().__init__(inputs=model.inputs, outputs=model.outputs, name=model.name)
-        self.joint = keras.Model(model.inputs, [*model.outputs, *heads])
+        super().__init__(inputs=model.input, outputs=model.output, name=model.name)
+        self.joint = keras.Model(model.input, [model.output, *heads])
         self.kerastl = get_info(model)
         self.save, self.save_weights = model.save, model.save_weights
 
@@ -122,7 +122,7 @@ def _list_places(model: keras.Model) -> tuple[str, ...]:
 
 
 def _trains_below(model: keras.Model, name: str) -> bool:
-    below = keras.Model(model.inputs, model.get_layer(name).output)
+    below = keras.Model(model.input, model.get_layer(name).output)
     return bool(below.trainable_variables)
 
 
