@@ -132,6 +132,8 @@ def plan_job(options: Options) -> str:
     base = get_base(options.base)
     schedule = read_schedule(options, base)
     check_image_size(base, options.image_size)
+    if base.pretrained is None:  # known without asking a server
+        resolve_weights(base, options.weights)
     data = load_data(options)
     height, width = choose_image_size(options, data, base)
     network = plan_network(options, base, (height, width), data.num_classes)
