@@ -76,7 +76,7 @@ def shrink(build_model: Callable) -> Callable:
     def build(base: str = "resnet50", **settings: object) -> object:
         inspect.signature(build_model).bind(base, **settings)
         row = kerastl.get_base(base)
-        if row.pretrained.url is not None:
+        if row.pretrained is None or row.pretrained.url is not None:
             settings |= {"weights": None, "image_size": row.min_size}
         return build_model(base, **settings)
 

@@ -39,7 +39,7 @@ BUILT = [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW_TO_BUILD else ())
     for name in BASES
 ]
-KERAS_BASES = [base for base in BASES.values() if base.constructor != "tiny"]
+KERAS_BASES = [base for base in BASES.values() if base.constructor[0].isupper()]
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,12 @@ def test_output_channels_and_parameters(name):
 @pytest.mark.parametrize("name", BUILT)
 def test_a_built_model_prepares_pixels_as_the_family_does(name):
     base, facts = get_base(name), facts_of(name)
-    if base.constructor == "tiny":
-        expected = facts.pixels / 127.5 - 1
+    pixels = facts.pixels.astype("float32")
+    if base in KERAS_BASES:
+        expected = keras_module(base).preprocess_input(pixels)
     else:
-        expected = keras_module(base).preprocess_input(facts.pixels.astype("float32"))
+        prepare = keras.applications.imagenet_utils.preprocess_input
+        expected = prepare(pixels, mode=base.preprocessing)
 
     np.testing.assert_allclose(facts.preprocessed, expected, rtol=1e-5, atol=1e-4)
 
@@ -212,7 +214,7 @@ def test_what_the_builder_emits_is_allowed_to_be_loaded(name):
 
 def test_nothing_else_is_allowed_to_be_loaded():
     rows = ("vgg16", "xception", "mobilenetv3small", "efficientnetb0", "convnexttiny")
-    rows = (*rows, "densenet121", "nasnetmobile", "inceptionv3")
+    rows = (*rows, "densenet121", "nasnetmobile", "inceptionv3", "alexnet")
     emitted = set().union(*(facts_of(name).classes for name in rows))
     for pooling in ("max", "flatten"):
         head = {"hidden": [4], "dropout": 0.5, "pooling": pooling}
@@ -268,9 +270,14 @@ def test_names_are_found_however_they_are_written(given):
     assert get_base(given).name == "resnet50"
 
 
+@pytest.mark.parametrize("given", ["vgg_small", "vgg-small", "VGGsmall"])
+def test_names_with_an_underscore_are_found_without(given):
+    assert get_base(given).name == "vgg_small"
+
+
 @pytest.mark.parametrize("given", ["resnet5", "vgg", None, 16])
 def test_an_unknown_base_is_refused_with_the_nearest(given):
-    with pytest.raises(UsageError, match=f"base={given!r} is none of the 41 bases that"):
+    with pytest.raises(UsageError, match=f"base={given!r} is none of the 47 bases that"):
         get_base(given)
 
 
@@ -335,7 +342,7 @@ def test_operations_that_are_no_layers_are_no_cuts():
     assert find_cuts(graph(build)) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["xception", "mobilenetv3small"])
+@pytest.mark.parametrize("name", ["xception", "mobilenetv3small", "alexnet"])
 def test_names_of_layers_do_not_depend_on_what_was_built_before(name):
     base = get_base(name)
     side = base.min_size

@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from kerastl.bases import BASES
+from kerastl.bases.layers import list_layers
 from kerastl.bases.operations import Network
 from kerastl.finetuning import fast
 from kerastl.finetuning.choices import choose_caching, find_cut, plan_cut
@@ -33,10 +34,11 @@ GB = 10**9
 
 def list_stages(name):
     block = BASES[name].blocks[-2]
+    last = min(15, len(list_layers(name)))
     return [
         Stage(name=str(unfreeze), unfreeze=unfreeze, train_batchnorm=trains)
         for unfreeze, trains in [
-            ("head", False), (4, False), (15, False), (15, True), (block, False),
+            ("head", False), (4, False), (last, False), (last, True), (block, False),
             ("all", False), ("all", True),
         ]
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bases: pretrained networks without their top, each a row of one table.
+"""Bases: networks without their top, each a row of one table.
 
 A row says how the network is built, how pixels are prepared for it, how small an image may
 be, which blocks it splits into and where its weights come from. Nothing here imports Keras

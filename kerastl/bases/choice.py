@@ -19,6 +19,13 @@ class BaseChoice(NamedTuple):
     reason: str
 
 
+def _simplify(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+_ROWS = {_simplify(name): base for name, base in BASES.items()}
+
+
 def get_base(name: str) -> Base:
     """Return the row of a base; upper case, hyphens and underscores do not matter.
 
@@ -30,13 +37,13 @@ def get_base(name: str) -> Base:
     >>> get_base("ResNet-50").cuts[-1]
     ('conv5', 'conv5_block3_out')
     """
-    key = re.sub(r"[^a-z0-9]", "", name.lower()) if isinstance(name, str) else name
-    if key not in BASES:
+    key = _simplify(name) if isinstance(name, str) else name
+    if key not in _ROWS:
         raise UsageError(
             f"base={name!r} is none of the {len(BASES)} bases that `kerastl bases` lists."
             f"{suggest(name, BASES)}"
         )
-    return BASES[key]
+    return _ROWS[key]
 
 
 def base_names() -> tuple[str, ...]:

@@ -26,10 +26,11 @@ def build_base(base: Base, inputs: "keras.KerasTensor") -> "keras.Model":
 
     from kerastl import networks
 
-    if base.constructor == "tiny":
-        return networks.tiny(inputs)
-    construct = getattr(keras.applications, base.constructor)
-    network = construct(include_top=False, weights=None, input_tensor=inputs)
+    if base.constructor in networks.CONSTRUCTORS:
+        network = networks.CONSTRUCTORS[base.constructor](inputs)
+    else:
+        construct = getattr(keras.applications, base.constructor)
+        network = construct(include_top=False, weights=None, input_tensor=inputs)
     _number_from_zero(network)
     return network
 

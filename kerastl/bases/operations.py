@@ -91,6 +91,23 @@ class Network:
             )
         return tuple(found)
 
+    def find_below(self, name: str) -> frozenset[str]:
+        """Return the operations that one depends on, itself included.
+
+        Example:
+
+        >>> sorted(Network("vgg16", (224, 224), 10).find_below("block1_conv1"))
+        ['block1_conv1', 'get_item', 'pixels', 'preprocessing']
+        """
+        places = {one.name: place for place, one in enumerate(self.operations)}
+        found, waiting = set(), [places[name]]
+        while waiting:
+            place = waiting.pop()
+            if place not in found:
+                found.add(place)
+                waiting.extend(self.operations[place].sources)
+        return frozenset(self.operations[place].name for place in found)
+
     def _pool(self, shape: Shape) -> Shape:
         return (math.prod(shape),) if self.pooling == "flatten" else shape[-1:]
 

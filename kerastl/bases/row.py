@@ -5,26 +5,29 @@ from dataclasses import dataclass
 from kerastl.weights import WeightsFile
 
 Cuts = tuple[tuple[str, str], ...]
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss: Szegedy et al. (2014), section 5
 
 
 @dataclass(frozen=True)
 class Base:
-    """One pretrained network without its top.
+    """One network without its top.
 
     Args:
         name: How users call it.
-        constructor: Its function in `keras.applications`, or `"tiny"` of this package.
+        constructor: Its function in `keras.applications`, or in `kerastl.networks`, whose
+            names are in lower case.
         preprocessing: How 0-255 pixels become its input: `"caffe"` (BGR, mean taken off),
             `"tf"` (-1 to 1), `"torch"` (standardised RGB) or `"none"` (done by the base).
-        image_size: Height and width it was pretrained at, the default.
+        image_size: Height and width it was pretrained or published at, the default.
         min_size: The smallest height and width it accepts.
         features: Channels of its output.
         parameters: Its weights, counted one by one.
         cuts: For each block, from the input up, its name and its last layer, whose output
             every path through the network crosses.
-        pretrained: Its weights.
+        pretrained: Its weights; None where it has none and starts from random ones.
         head_rate: Learning rate at which a new head on it learns well with Adam; the named
             schedules take it. Default 1e-3.
+        auxiliaries: Layers off which a head branches that exists in training alone.
     """
 
     name: str
@@ -35,13 +38,14 @@ class Base:
     features: int
     parameters: int
     cuts: Cuts
-    pretrained: WeightsFile
+    pretrained: WeightsFile | None
     head_rate: float = 1e-3
+    auxiliaries: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
-        """The data set its weights were trained on: `"imagenet"` or `"cifar10"`."""
-        return self.pretrained.source
+        """What its weights were trained on: `"imagenet"`, `"cifar10"`, or `"none"`."""
+        return self.pretrained.source if self.pretrained else "none"
 
     @property
     def blocks(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kerastl.bases import efficient
+from kerastl.bases import efficient, scratch
 from kerastl.bases.row import KERAS_FOLDER, NOTOP, Base, keras_base
 from kerastl.weights import WeightsFile
 
@@ -184,6 +184,9 @@ BASES: dict[str, Base] = {
         _densenets(),
         _inceptions(),
         _nasnets(),
+        scratch.resnets(),
+        scratch.classics(),
+        scratch.small_nets(),
     )
     for base in family
 }

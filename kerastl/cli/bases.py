@@ -34,7 +34,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _describe(base: "Base") -> dict[str, Any]:
-    from kerastl.weights import cached_path
+    from kerastl.weights import is_cached
 
     return {
         "name": base.name,
@@ -42,7 +42,7 @@ def _describe(base: "Base") -> dict[str, Any]:
         "size": base.image_size,
         "minimum": base.min_size,
         "weights": base.source,
-        "cached": cached_path(base).is_file(),
+        "cached": is_cached(base),
         "blocks": list(base.blocks),
     }
 

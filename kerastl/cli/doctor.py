@@ -64,9 +64,9 @@ def _find_font() -> str:
 
 def _find_weights() -> dict[str, Any]:
     from kerastl.bases import BASES
-    from kerastl.weights import cache_folder, cached_path
+    from kerastl.weights import cache_folder, is_cached
 
-    cached = [name for name, base in BASES.items() if cached_path(base).is_file()]
+    cached = [name for name, base in BASES.items() if is_cached(base)]
     return {"weights_folder": _shorten(cache_folder()), "weights_cached": cached}
 
 

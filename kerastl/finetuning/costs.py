@@ -6,6 +6,7 @@ Which cuts there are and which are kept is decided in `choices.py` and `passes.p
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kerastl.bases import get_base
 from kerastl.bases.operations import Network
 from kerastl.finetuning.choices import (
     EXACT,
@@ -141,3 +142,16 @@ def _list_given(
         and stage.normalize == stages[index].normalize
         and plan_cut(network, stage).places in places
     ]
+
+
+def list_heads(network: Network, cut: Cut) -> list[str]:
+    """Return the layers with an auxiliary head that has something below that trains.
+
+    Example:
+
+    >>> network = Network("googlenet", (224, 224), 10)
+    >>> list_heads(network, plan_cut(network, Stage(name="all", unfreeze="all")))
+    ['inception_4a', 'inception_4d']
+    """
+    trained, places = set(cut.trained), get_base(network.base).auxiliaries
+    return [name for name in places if trained & network.find_below(name)]

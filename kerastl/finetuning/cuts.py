@@ -24,7 +24,9 @@ class Split:
     tail: keras.Model
 
 
-def split_model(model: keras.Model) -> Split:
+def split_model(
+    model: keras.Model, outputs: Sequence[keras.KerasTensor] | None = None
+) -> Split:
     """Split a model after the last tensors that no step of training changes.
 
     A layer belongs to the prefix when neither it nor anything it depends on trains, is
@@ -34,6 +36,7 @@ def split_model(model: keras.Model) -> Split:
 
     Args:
         model: A functional model of one input, its `trainable` flags set as the stage's.
+        outputs: Those of the tail, where it has more than the model has.
 
     Returns:
         Split; its tail is the model itself where nothing but preprocessing is frozen.
@@ -43,7 +46,9 @@ def split_model(model: keras.Model) -> Split:
         return whole_model(model)
     inputs = boundary[0] if len(boundary) == 1 else list(boundary)
     prefix = build_prefix_model(model, boundary)
-    tail = keras.Model(inputs, model.outputs[0], name=f"{model.name}_tail")
+    ends = model.outputs if outputs is None else outputs
+    ends = ends[0] if len(ends) == 1 else list(ends)
+    tail = keras.Model(inputs, ends, name=f"{model.name}_tail")
     return Split(model, boundary, prefix, tail)
 
 

@@ -1,8 +1,10 @@
 """Stages, epochs and times in words, for the terminal. No Keras."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from kerastl.bases.row import AUXILIARY_WEIGHT
 from kerastl.finetuning.choices import (
     AUGMENTED,
     EXACT,
@@ -74,6 +76,21 @@ def describe_cost(cost: StageCost, limit: str) -> list[str]:
         work += f", so that steps are {gain}"
     rest = f", {show_number(cost.plain / TERA)} with all layers in every epoch"
     return [*lines, work, f"about {total} TFLOP{rest if choice.cached else ''}"]
+
+
+def describe_heads(places: Sequence[str]) -> list[str]:
+    """Say in a line which auxiliary heads train with a stage; no line where none does.
+
+    Example:
+
+    >>> describe_heads(["inception_4d"])
+    ['with an auxiliary head on inception_4d in training, loss times 0.3, work not counted']
+    """
+    if not places:
+        return []
+    heads = "an auxiliary head" if len(places) == 1 else "auxiliary heads"
+    share = f"loss times {AUXILIARY_WEIGHT:g}, work not counted"
+    return [f"with {heads} on {' and '.join(places)} in training, {share}"]
 
 
 def describe_gain(gain: float) -> str:

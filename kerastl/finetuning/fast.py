@@ -22,6 +22,7 @@ from kerastl.finetuning.activations import (
     extract,
     extract_view,
 )
+from kerastl.finetuning.auxiliaries import assist_model
 from kerastl.finetuning.choices import (
     Choice,
     choose_caching,
@@ -112,13 +113,14 @@ class FastEngine(PlainEngine):
     def _take_program(self) -> keras.Model:
         task, self.validation = self.task, None
         if task.programs is None:
-            self.program = Program(task.model, task, cached=self.cached)
+            model = assist_model(task.model)
+            self.program = Program(model, task, cached=self.cached)
         else:
             self.program = task.programs.take(task, cached=self.cached)
         return self.program.model
 
     def get_state(self) -> list[np.ndarray]:
-        """Return whether activations are cached, and the optimizer's variables.
+        """Return whether activations are cached, and what `PlainEngine` returns.
 
         Cached or not, float32 results differ in the last digits: a run that goes on with
         more or less free memory than before must go on in the same way.

@@ -8,6 +8,7 @@ import numpy as np
 
 from kerastl.data.augmentation import Augmentation
 from kerastl.data.batches import EvaluationBatches, TrainingBatches
+from kerastl.finetuning.auxiliaries import assist_model, list_head_weights, start_heads
 from kerastl.finetuning.compiling import (
     compile_stage,
     prepare_labels,
@@ -24,6 +25,7 @@ class PlainEngine:
     def __init__(self, task: StageTask):
         self.task = task
         self.model = self._compile()
+        start_heads(self.model, task.seed)
         self.batches = TrainingBatches(
             prepare_training(task.train, task.stage, task.num_classes),
             batch_size=task.stage.batch_size,
@@ -34,17 +36,21 @@ class PlainEngine:
 
     def _compile(self) -> keras.Model:
         task = self.task
-        compile_stage(task.model, task.stage, multi_label=task.multi_label)
-        return task.model
+        model = assist_model(task.model)
+        compile_stage(model, task.stage, multi_label=task.multi_label)
+        return model
 
     def get_state(self) -> list[np.ndarray]:
-        """Return the optimizer's variables: slots, rate and step counter."""
-        return [v.numpy() for v in self.model.optimizer.variables]
+        """Return the optimizer's slots, rate and counter, and auxiliary heads if any."""
+        return [variable.numpy() for variable in self._list_state()]
 
     def set_state(self, arrays: Sequence[np.ndarray]) -> None:
-        """Assign the optimizer's variables."""
-        for variable, array in zip(self.model.optimizer.variables, arrays, strict=True):
+        """Assign what `get_state` returned."""
+        for variable, array in zip(self._list_state(), arrays, strict=True):
             variable.assign(array)
+
+    def _list_state(self) -> list[keras.Variable]:
+        return [*self.model.optimizer.variables, *list_head_weights(self.model)]
 
     def train(self, record: Record) -> None:
         """Fit from the task's first epoch on.

@@ -11,10 +11,11 @@ from kerastl.data import Data, load_images
 from kerastl.data.pixels import check_budget
 from kerastl.errors import UsageError
 from kerastl.finetuning.choices import measure_width
-from kerastl.finetuning.costs import StageCost, estimate_stages
+from kerastl.finetuning.costs import StageCost, estimate_stages, list_heads
 from kerastl.finetuning.describing import (
     TERA,
     describe_cost,
+    describe_heads,
     describe_stage,
     show_number,
 )
@@ -145,6 +146,8 @@ def plan_job(options: Options, *, fast_dev_run: bool = False) -> str:
     if fast_dev_run:
         schedule, max_steps = shorten_schedule(schedule), FEW_STEPS
     check_image_size(base, options.image_size)
+    if base.pretrained is None:  # known without asking a server
+        resolve_weights(base, options.weights)
     data = load_data(options)
     height, width = choose_image_size(options, data, base)
     network = plan_network(options, base, (height, width), data.num_classes)
@@ -188,6 +191,7 @@ def _plan_stages(
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")
         found = describe_cost(cost, name_limit(options.cache_budget))
+        found += describe_heads(list_heads(network, cost.cut))
         lines += [f"          {line}" for line in found]
     return [*lines, f"costs     {_describe_sum(costs)}"]
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerastl.data.pixels import free_memory
 from kerastl.finetuning.activations import build_prefix
+from kerastl.finetuning.auxiliaries import assist_model, list_outputs
 from kerastl.finetuning.compiling import compile_stage
 from kerastl.finetuning.cuts import (
     Boundary,
@@ -43,7 +44,9 @@ class Program:
         self.model = model
         compile_stage(model, task.stage, multi_label=task.multi_label)
         build_trackers(model, _one_label(task))
-        self.split: Split = split_model(model) if cached else whole_model(model)
+        self.split: Split = whole_model(model)
+        if cached:
+            self.split = split_model(model, list_outputs(model))
         self.trained = [variable.path for variable in model.trainable_variables]
         self.heads: list[Program] = []  # copies of the tail that train beside each other
         self._graphs: dict[Any, Callable] = {}
@@ -172,6 +175,9 @@ class Programs:
 
 
 def _view(model: keras.Model) -> keras.Model:
+    assisted = assist_model(model)
+    if assisted is not model:  # a view as well
+        return assisted
     view = keras.Model(model.inputs, model.outputs, name=model.name)
     view.kerastl = get_info(model)
     return view

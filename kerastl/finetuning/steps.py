@@ -158,7 +158,7 @@ def _define_step(split: Split) -> Callable:
         with tf.GradientTape() as tape:
             predicted = tail(x, training=True)
             loss = model.compute_loss(None, y, predicted, sample_weight, training=True)
-            model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
+            model._loss_tracker.update_state(loss, sample_weight=tf.shape(y)[0])
             loss = model.optimizer.scale_loss(loss)  # of a mixed policy
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         apply_fused(model.optimizer, gradients, variables)
@@ -173,7 +173,7 @@ def _define_evaluation(split: Split) -> Callable:
     def step(x: Any, y: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
         predicted = tail(_widen(x, tail), training=False)
         loss = model.compute_loss(None, y, predicted, sample_weight, training=False)
-        model._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
+        model._loss_tracker.update_state(loss, sample_weight=tf.shape(y)[0])
         return model.compute_metrics(None, y, predicted, sample_weight)
 
     return step

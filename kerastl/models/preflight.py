@@ -25,7 +25,9 @@ _ENCRYPTED = 1
 _MARKERS = {"__keras_tensor__", "__slice__", "__ellipsis__"}
 _KERAS = {
     "keras": {"DTypePolicy", "Sequential"},
-    "keras.initializers": {"GlorotUniform", "HeNormal", "Ones", "VarianceScaling", "Zeros"},
+    "keras.initializers": {
+        *("GlorotUniform", "HeNormal", "Ones", "RandomNormal", "VarianceScaling", "Zeros"),
+    },
     "keras.layers": {
         "Activation",
         "Add",
@@ -54,7 +56,7 @@ _KERAS = {
     "keras.src.applications.convnext": {"LayerScale"},
     "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
     "keras.src.models.functional": {"Functional"},
-    "keras.src.ops.numpy": {"Add", "GetItem", "Multiply"},
+    "keras.src.ops.numpy": {"Add", "GetItem", "Multiply", "Pad", "Power"},
 }
 ALLOWED = frozenset((module, name) for module, names in _KERAS.items() for name in names)
 

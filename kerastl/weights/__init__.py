@@ -5,7 +5,7 @@ has downloaded is found and what is downloaded here serves Keras too.
 """
 
 from kerastl.weights.download import fetch_weights, find_obstacle
-from kerastl.weights.files import WeightsFile, cache_folder, cached_path
+from kerastl.weights.files import WeightsFile, cache_folder, cached_path, is_cached
 from kerastl.weights.resolving import (
     PRETRAINED,
     RANDOM,
@@ -22,5 +22,6 @@ __all__ = [
     "cached_path",
     "fetch_weights",
     "find_obstacle",
+    "is_cached",
     "resolve_weights",
 ]

@@ -36,6 +36,8 @@ def find_obstacle(base: HasWeights) -> str:
 
     Looks into the cache, then asks the server for the file's headers, for a few seconds.
     """
+    if base.pretrained is None:
+        return "it has no pretrained weights"
     path = cached_path(base)
     if path.is_file() and not find_damage(path, base):
         return ""

@@ -41,14 +41,19 @@ class HasWeights(Protocol):
         """Name of the base."""
 
     @property
-    def pretrained(self) -> WeightsFile:
-        """Its pretrained weights."""
+    def pretrained(self) -> WeightsFile | None:
+        """Its pretrained weights; None where it has none."""
 
 
 def cache_folder() -> Path:
     """Return where Keras keeps weights: `$KERAS_HOME/models`, or `~/.keras/models`."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "models"
+
+
+def is_cached(base: HasWeights) -> bool:
+    """Whether the pretrained weights of `base` are on this machine."""
+    return base.pretrained is not None and cached_path(base).is_file()
 
 
 def cached_path(base: HasWeights) -> Path:

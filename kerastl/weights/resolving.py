@@ -53,6 +53,8 @@ def resolve_weights(base: HasWeights, weights: str | Path | None) -> ResolvedWei
         return ResolvedWeights(None, RANDOM)
     if weights == AUTO:
         return _resolve_auto(base)
+    if base.pretrained is None:
+        return _resolve_other(base, weights)
     if weights in (PRETRAINED, base.pretrained.source):
         return ResolvedWeights(fetch_weights(base), base.pretrained.source)
     return _resolve_file(base, weights)
@@ -69,6 +71,16 @@ def _resolve_auto(base: HasWeights) -> ResolvedWeights:
     return ResolvedWeights(None, RANDOM, note)
 
 
+def _resolve_other(base: HasWeights, weights: str | Path) -> ResolvedWeights:
+    if str(weights) in (PRETRAINED, *SOURCES):
+        raise UsageError(
+            f"weights={str(weights)!r} does not exist for {base.name}, which has no "
+            "pretrained weights: weights=None (--weights none) starts from random ones, a "
+            "path from a file of your own; `kerastl bases` says which bases have some."
+        )
+    return _resolve_file(base, weights)
+
+
 def _resolve_file(base: HasWeights, weights: str | Path) -> ResolvedWeights:
     if str(weights) in SOURCES:
         raise UsageError(
@@ -82,5 +94,6 @@ def _resolve_file(base: HasWeights, weights: str | Path) -> ResolvedWeights:
     path = Path(weights).expanduser()
     if not path.is_file():
         raise UsageError(f"weights={str(weights)!r}: there is no such file.")
-    known = base.pretrained.hash is not None and not find_damage(path, base)
-    return ResolvedWeights(path, base.pretrained.source if known else str(path.absolute()))
+    file = base.pretrained
+    known = file and file.hash is not None and not find_damage(path, base)
+    return ResolvedWeights(path, file.source if known else str(path.absolute()))

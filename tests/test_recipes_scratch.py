@@ -1,0 +1,165 @@
+"""docs/recipes.md: the networks trained from scratch, and ResNet18 against VGG16."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from documents import find_blocks, read_section, write_cifar10, write_photos
+from test_recipes import (
+    RECIPES,
+    build,
+    make_line,
+    moved_layers,
+    plan,
+    read_lines,
+    read_searches,
+    settings_of,
+    train,
+    weights_by_layer,
+)
+
+import kerastl
+from kerastl.cli.flags import collect_options
+from kerastl.cli.program import build_parser
+from kerastl.finetuning.planning import load_data, read_schedule
+from kerastl.finetuning.rates import compute_rate
+from kerastl.search.candidates import apply_parameters
+from kerastl.search.jobs import run_search
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_cifar10(tmp_path / "cifar10")
+    write_photos(tmp_path / "photos")
+
+
+def test_r2_compares_the_two_on_the_same_images():
+    job = read_searches("R2")[0]
+    data = load_data(job.options)
+    assert (len(data.train), len(data.validation), data.test) == (799, 201, None)
+    assert any("is chance" in note for note in data.notes)
+    candidates = [apply_parameters(job.options, params) for params in plan(job).candidates]
+    assert [options.base for options in candidates] == ["resnet18", "vgg16"]
+    for options in candidates:
+        assert settings_of(options) == [("head", 10, 0.0001, "adam", 32)]
+        model = build(options, data)
+        before = weights_by_layer(model)
+        train(options, model, data)
+        assert moved_layers(before, weights_by_layer(model)) == {"predictions"}
+
+
+@pytest.mark.slow
+def test_r2_says_that_the_images_cannot_tell_the_two_apart(tmp_path):
+    job = read_searches("R2")[0]
+    space = dataclasses.replace(job.space, parameters={"base": ["vgg_small", "tiny"]})
+    options = dataclasses.replace(job.options, epochs=1)
+    job = dataclasses.replace(job, space=space, options=options)
+    result = run_search(job, out=tmp_path / "out", verbose=0)
+    assert "the search cannot tell it from the best" in repr(result)
+    assert len(result.leaderboard()) == 2
+
+
+def test_r15_is_trained_whole():
+    options, data, model = make_line("R15")
+    assert settings_of(options) == [("all", 100, 0.001, "adam", 32)]
+    shapes = [w.shape for w in model.trainable_variables if len(w.shape) > 1]
+    convolutions = [(3, 3, *pair) for pair in [
+        (3, 16), (16, 32), (32, 64), (64, 128), (128, 128), (128, 256)
+    ]]  # fmt: skip
+    assert shapes == [*convolutions, (4096, 2048), (2048, 256), (256, 3)]
+    before = weights_by_layer(model)
+    train(options, model, data)
+    assert moved_layers(before, weights_by_layer(model)) == set(before)
+
+
+def test_r17_is_trained_whole_its_statistics_included():
+    options, data, _ = make_line("R17")
+    assert settings_of(options) == [("all", 30, 0.0001, "adam", 32)]
+    assert (options.augment, options.normalize) == (("flip", "crop"), "data")
+    assert options.hidden == (2048, 512)
+    model = build(options, data, hidden=(32,))
+    before = weights_by_layer(model)
+    train(options, model, data)
+    assert moved_layers(before, weights_by_layer(model)) == set(before)
+
+
+def test_r18_is_alexnet_with_the_settings_of_the_paper():
+    options = read_lines("R18")[0]
+    data = load_data(options)
+    assert settings_of(options) == [("all", 90, 0.01, "sgd", 128)]
+    assert (options.hidden, options.dropout, options.pooling) == (
+        (4096, 4096), 0.5, "flatten",
+    )  # fmt: skip
+    assert (options.momentum, options.weight_decay) == (0.9, 0.0005)
+    model = build(options, data, hidden=(16, 16), image_size=67)
+    before = weights_by_layer(model)
+    train(options, model, data)
+    assert "conv1" in moved_layers(before, weights_by_layer(model))
+
+
+def test_r18_averages_ten_views_of_each_image():
+    data = kerastl.load_images("photos/")
+    model = kerastl.build_model("alexnet", num_classes=3, weights=None, image_size=67)
+    code = find_blocks(read_section(RECIPES, "R18:"), "python")[-1].code
+    names = {"kerastl": kerastl, "data": data, "model": model}
+    exec(code, names)
+    wide = data.test.pixels(67 + 32)
+    views = []
+    for y, x in [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]:
+        part = wide[:, y : y + 67, x : x + 67]
+        views += [part, part[:, :, ::-1]]
+    expected = np.mean([model.predict_on_batch(np.array(v)) for v in views], axis=0)
+    np.testing.assert_allclose(names["probabilities"], expected, rtol=1e-5)
+    assert names["probabilities"].sum(axis=1) == pytest.approx(np.ones(len(wide)))
+
+
+def test_r19_has_the_settings_of_the_notes():
+    options, _, model = make_line("R19")
+    assert settings_of(options) == [("all", 25, 0.001, "sgd", 100)]
+    (stage,) = read_schedule(options, kerastl.get_base(options.base))
+    assert (stage.momentum, stage.restore_best) == (0.9, True)
+    rates = [compute_rate(stage, epoch, steps_per_epoch=1) for epoch in (0, 6, 7, 13, 14)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+    modules = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Concatenate)
+        and layer.name.startswith("inception_")
+    ]
+    assert len(modules) == 9
+
+
+def test_r19_trains_its_heads_and_keeps_none(monkeypatch):
+    from kerastl.finetuning import auxiliaries
+
+    started = []
+    start = auxiliaries.list_head_weights
+
+    def note(model):
+        found = start(model)
+        started.extend(weight.path.split("/")[0] for weight in found)
+        return found
+
+    monkeypatch.setattr(auxiliaries, "list_head_weights", note)
+    options, data, model = make_line("R19")
+    names = [layer.name for layer in model.layers]
+    run = train(options, model, data)
+    assert {f"auxiliary_inception_4{part}_predictions" for part in "ad"} <= set(started)
+    assert [layer.name for layer in run.model.layers] == names
+    assert not [name for name in names if name.startswith("auxiliary")]
+
+
+@pytest.mark.parametrize("recipe", ["R15", "R17", "R18", "R19"])
+def test_the_lines_need_no_weights_or_say_which(recipe):
+    for options in read_lines(recipe):
+        row = kerastl.get_base(options.base)
+        assert (options.weights is None) == (row.pretrained is None), options.base
+
+
+def test_the_two_lines_of_r19_differ_in_what_trains():
+    lines = [line[1:] for block in find_blocks(read_section(RECIPES, "R19:"), "bash")
+             for line in block.commands]  # fmt: skip
+    first, second = (collect_options(build_parser().parse_args(line), {}) for line in lines)
+    assert [settings_of(options)[0][0] for options in (first, second)] == ["all", "head"]
