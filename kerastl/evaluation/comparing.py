@@ -115,7 +115,7 @@ class Comparison:
                 f"they are right and wrong on the same ones. {_say_range(pair)}"
             )
         counted = f"{count_images(apart)} tell{'s' * (apart == 1)} them apart, {won} for"
-        evidence = f"{counted} {best}, p = {format_p(pair.p_adjusted)}."
+        evidence = f"{counted} {best}, {format_p(pair.p_adjusted)}."
         if pair.distinguishable:
             worse = second if best == first else first
             return (
@@ -251,9 +251,9 @@ def format_p(p: float) -> str:
     Example:
 
     >>> format_p(0.774), format_p(0.0123), format_p(1e-9), format_p(1.0)
-    ('0.77', '0.012', '< 0.0001', '1')
+    ('p = 0.77', 'p = 0.012', 'p < 0.0001', 'p = 1')
     """
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
 def _show(cell: object) -> str:

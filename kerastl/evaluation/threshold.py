@@ -147,7 +147,8 @@ def find_threshold(
     _check_task(labels, probabilities)
     sure, right = list_answers(labels, probabilities)
     error = (1 - confidence) / len(_STARTS)
-    found = [_descend(sure, right, start, accuracy, error) for start in _STARTS]
+    p_values = _test_grid(sure, right, accuracy)
+    found = [_descend(p_values, start, error) for start in _STARTS]
     passed = [value for value in found if value is not None]
     value = min(passed) if passed else None
     needed = math.ceil(math.log(error) / math.log(accuracy))
@@ -184,20 +185,29 @@ def judge_threshold(
     return Threshold(*fields, (*threshold.splits, judged), threshold.needed)
 
 
-def _descend(
-    sure: np.ndarray, right: np.ndarray, start: float, accuracy: float, error: float
-) -> float | None:
-    """Return the last threshold, going down from a start, whose bound holds."""
+def _test_grid(sure: np.ndarray, right: np.ndarray, accuracy: float) -> np.ndarray:
+    """Return the exact binomial p-value at each threshold of the grid, 1 without answers.
+
+    It is how often so many answers are right where the true share is the wanted one or
+    less; the Clopper-Pearson bound holds where it is no more than the error allowed.
+    """
     from scipy.stats import binom
 
+    order = np.argsort(sure)
+    first = np.searchsorted(sure[order], _GRID, side="left")
+    hits_below = np.concatenate([[0], np.cumsum(right[order])])
+    hits = hits_below[-1] - hits_below[first]
+    return binom.sf(hits - 1, len(sure) - first, accuracy)
+
+
+def _descend(p_values: np.ndarray, start: float, error: float) -> float | None:
+    """Return the last threshold, going down from a start, whose bound holds."""
     passed = None
-    for value in _GRID[start >= _GRID][::-1]:
-        answered = sure >= value
-        count, hits = int(answered.sum()), int(right[answered].sum())
-        # how often so many are right where the true share is the wanted one or less
-        if count == 0 or binom.sf(hits - 1, count, accuracy) > error:
-            break
-        passed = float(value)
+    for value, p in zip(_GRID[::-1], p_values[::-1], strict=True):
+        if value <= start:
+            if p > error:
+                break
+            passed = float(value)
     return passed
 
 

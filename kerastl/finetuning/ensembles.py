@@ -10,6 +10,7 @@ from kerastl.errors import DataError, UsageError
 from kerastl.evaluation import Comparison, Scores, compare_predictions, score
 from kerastl.finetuning.loading import load_run
 from kerastl.finetuning.results import Run
+from kerastl.finetuning.resuming import SOURCE
 from kerastl.models import check_views, get_info
 from kerastl.predicting import (
     average_members,
@@ -17,6 +18,7 @@ from kerastl.predicting import (
     predict_members,
     predict_paths,
 )
+from kerastl.runs import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +62,9 @@ class Ensemble:
     def __init__(
         self, runs: Sequence[Run | str | Path], weights: Sequence[float] | None = None
     ):
-        given = [each if isinstance(each, Run) else load_run(each) for each in runs]
-        if len(given) < 2:
-            raise UsageError(f"{len(given)} run: an ensemble takes two or more.")
+        if len(runs) < 2:
+            raise UsageError(f"{len(runs)} run: an ensemble takes two or more.")
+        given = _load_runs(runs)
         _check_runs(given)
         self.members = dict(zip(_name_runs(given), given, strict=True))
         self.weights = check_weights(weights, len(given))
@@ -137,13 +139,29 @@ class Ensemble:
         return average_members(each, self.weights)
 
 
+def _load_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
+    """Return runs, those that are folders loaded; images they share are listed once."""
+    known = [run.data for run in runs if isinstance(run, Run)]
+    loaded = []
+    for run in runs:
+        if not isinstance(run, Run):
+            fingerprint = RunFolder.open(run).read_json(SOURCE)["fingerprint"]
+            same = (data for data in known if data.fingerprint == fingerprint)
+            run = load_run(run, next(same, None))
+            known.append(run.data)
+        loaded.append(run)
+    return loaded
+
+
 def _check_runs(runs: Sequence[Run]) -> None:
     first = runs[0]
+    names = get_info(first.model).class_names
     for run in runs:
-        if get_info(run.model).class_names != get_info(first.model).class_names:
+        others = get_info(run.model).class_names
+        if others != names:
             raise UsageError(
-                f"One run tells {', '.join(first.data.class_names)} apart, another "
-                f"{', '.join(run.data.class_names)}: give runs of the same classes."
+                f"One run tells {', '.join(names)} apart, another {', '.join(others)}: "
+                "give runs of the same classes."
             )
         if run.data.fingerprint != first.data.fingerprint:
             raise DataError(
