@@ -7,7 +7,7 @@ from scipy import stats
 import kerastl
 from kerastl.errors import DataError, UsageError
 from kerastl.evaluation import judge_threshold
-from kerastl.evaluation.threshold import _GRID
+from kerastl.evaluation.threshold import _GRID, _STARTS
 
 
 def answer(sure: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,10 +57,21 @@ def test_the_bound_at_the_threshold_is_that_of_clopper_and_pearson():
     answered = given.max(axis=1) >= found.value
     right = int((given.argmax(axis=1) == labels)[answered].sum())
     test = stats.binomtest(right, int(answered.sum()), 0.9, alternative="greater")
-    low = test.proportion_ci(1 - 0.05 / 5, method="exact").low
+    low = test.proportion_ci(1 - 0.05 / len(_STARTS), method="exact").low
     assert low >= 0.9 - 1e-9
     assert found.splits[0].accuracy.value == right / answered.sum()
     assert found.splits[0].coverage.value == answered.mean()
+
+
+def test_a_model_that_is_not_sure_enough_has_a_threshold_too():
+    """Its confidences lie between 0.3 and 0.8, and the surer half is always right."""
+    sure = np.linspace(0.3, 0.8, 400)
+    right = (sure > 0.5) | (np.arange(400) % 2 == 0)
+    labels = np.arange(400) % 5
+    said = np.where(right, labels, (labels + 1) % 5)
+    rest = (1 - sure[:, None]) / 4
+    given = np.where(said[:, None] == np.arange(5), sure[:, None], rest)
+    assert 0.45 <= kerastl.find_threshold(labels, given, 0.95).value <= 0.55
 
 
 def test_it_is_judged_on_other_images():
@@ -83,17 +94,17 @@ def test_where_all_is_right_often_enough_all_is_answered():
     assert found.splits[0].coverage.value == 1
 
 
-@pytest.mark.parametrize("n", [20, 90])
+@pytest.mark.parametrize("n", [20, 99])
 def test_where_nothing_can_be_promised_it_says_what_it_would_take(n):
-    """0.95 at a fifth of 5 %: 89 right answers are too few, 90 are enough."""
+    """0.95 at an eighth of 5 %: 98 right answers are too few, 99 are enough."""
     sure = np.full(n, 0.9)
     found = kerastl.find_threshold(*answer(sure, np.arange(n) > 0), 0.95)
     assert found.value is None
     assert found.splits == ()
     assert "No threshold can promise an accuracy of 0.95" in str(found)
-    assert "90 images" in str(found)
+    assert "99 images" in str(found)
     assert judge_threshold(found, *answer(sure, sure > 0), "test") == found
-    enough = kerastl.find_threshold(*answer(np.full(90, 0.9), np.ones(90, bool)), 0.95)
+    enough = kerastl.find_threshold(*answer(np.full(99, 0.9), np.ones(99, bool)), 0.95)
     assert enough.value == 0
 
 

@@ -19,7 +19,8 @@ _GRID = np.unique(
         [np.arange(100) / 100, *(1 - np.arange(1, 91) / 10.0**k for k in (4, 6))]
     ).round(9)
 )
-_STARTS = (0.999, 0.99, 0.9, 0.7, 0.0)
+# also for networks that are not sure enough, whose confidences lie in the middle
+_STARTS = (0.999, 0.99, 0.95, 0.85, 0.7, 0.55, 0.4, 0.0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def find_threshold(
 
     Selective classification with a guarantee (Geifman and El-Yaniv, NeurIPS 2017): the
     exact binomial (Clopper-Pearson) bound must hold at the threshold. Thresholds are a
-    fixed grid, tried downward from five fixed starts that share the error, each until
+    fixed grid, tried downward from eight fixed starts that share the error, each until
     the bound fails (fixed-sequence testing, Angelopoulos et al. 2021), so that choosing
     among them does not void the promise.
 
