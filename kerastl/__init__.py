@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from kerastl.errors import UsageError as UsageError
     from kerastl.estimators import TransferClassifier as TransferClassifier
     from kerastl.evaluation import Scores as Scores
+    from kerastl.evaluation import calibrate_predictions as calibrate_predictions
+    from kerastl.evaluation import compare_predictions as compare_predictions
+    from kerastl.evaluation import find_threshold as find_threshold
     from kerastl.evaluation import score as score
     from kerastl.evaluation import wilson_interval as wilson_interval
+    from kerastl.finetuning import Ensemble as Ensemble
     from kerastl.finetuning import Run as Run
     from kerastl.finetuning import extract_features as extract_features
     from kerastl.finetuning import finetune as finetune
@@ -58,6 +62,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Data": "data",
     "DataError": "errors",
+    "Ensemble": "finetuning",
     "KerastlError": "errors",
     "Options": "options",
     "Run": "finetuning",
@@ -73,9 +78,12 @@ _HOMES = {
     "advise": "advice",
     "base_names": "bases",
     "build_model": "models",
+    "calibrate_predictions": "evaluation",
     "check_images": "data",
+    "compare_predictions": "evaluation",
     "decode_image": "data",
     "extract_features": "finetuning",
+    "find_threshold": "evaluation",
     "finetune": "finetuning",
     "get_base": "bases",
     "get_info": "models",
@@ -98,6 +106,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "Data",
     "DataError",
+    "Ensemble",
     "KerastlError",
     "Options",
     "Run",
@@ -113,9 +122,12 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "advise",
     "base_names",
     "build_model",
+    "calibrate_predictions",
     "check_images",
+    "compare_predictions",
     "decode_image",
     "extract_features",
+    "find_threshold",
     "finetune",
     "get_base",
     "get_info",

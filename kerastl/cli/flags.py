@@ -32,18 +32,19 @@ def _read_sides(text: str) -> Any:
     return sides[0] if len(sides) == 1 else sides
 
 
-def _read_names(text: str) -> tuple[str, ...]:
+def read_names(text: str) -> tuple[str, ...]:
+    """Read `flip,crops` as names, and `none` as no name."""
     return () if text in ("", "none") else tuple(text.split(","))
 
 
 def _read_list(text: str) -> tuple[Any, ...]:
-    return tuple(read_number(part) for part in _read_names(text))
+    return tuple(read_number(part) for part in read_names(text))
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "image_size": _read_sides,
     "hidden": _read_list,
-    "augment": _read_names,
+    "augment": read_names,
 }
 
 

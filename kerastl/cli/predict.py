@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerastl.cli.flags import read_number
+from kerastl.cli.flags import read_names, read_number
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_file
 from kerastl.errors import DataError, UsageError
@@ -18,6 +18,8 @@ _EXAMPLES = (
     "kerastl predict runs/finetune-1 new/*.jpg",
     "kerastl predict model.keras photos/ --out predictions.csv",
     'kerastl predict runs/finetune-1 "new/**/*.png" --json --top-k 1',
+    "kerastl predict runs/finetune-1 new/ --not-sure 0.95",
+    "kerastl predict runs/finetune-1 new/ --with runs/finetune-2 --tta flip,crops",
 )
 
 
@@ -37,6 +39,42 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=3,
         help="classes to name per image (default: 3)",
     )
+    add_averaging(parser)
+    _add_thresholds(parser)
+
+
+def add_averaging(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of averaging over views and over models."""
+    parser.add_argument(
+        "--tta",
+        metavar="VIEWS",
+        type=read_names,
+        default=(),
+        help="average over views of each image: flip, crops or flip,crops",
+    )
+    parser.add_argument(
+        "--with",
+        metavar="MODEL",
+        dest="others",
+        action="append",
+        default=[],
+        help="average with another run or model; may be given again",
+    )
+
+
+def _add_thresholds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threshold",
+        metavar="SHARE",
+        type=read_number,
+        help="answer 'not sure' below this confidence",
+    )
+    parser.add_argument(
+        "--not-sure",
+        metavar="SHARE",
+        type=read_number,
+        help="choose that threshold on validation, for this accuracy of the answers",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -45,7 +83,13 @@ def run(given: argparse.Namespace) -> int:
         raise UsageError(f"--out {given.out}: the name must end in {' or '.join(FORMATS)}.")
     from kerastl.predicting import predict_paths
 
-    table = predict_paths(given.model, given.paths, top_k=given.top_k)
+    table = predict_paths(
+        [given.model, *given.others],
+        given.paths,
+        top_k=given.top_k,
+        tta=given.tta,
+        threshold=_choose_threshold(given),
+    )
     if given.out is not None:
         _write(table, Path(given.out))
     elif given.json:
@@ -56,6 +100,25 @@ def run(given: argparse.Namespace) -> int:
     if failed:
         say(f"kerastl: {failed} of {len(table)} files could not be read; see `error`.")
     return DataError.exit_code if failed else 0
+
+
+def _choose_threshold(given: argparse.Namespace) -> float | None:
+    if given.not_sure is None:
+        return given.threshold
+    if given.threshold is not None:
+        raise UsageError("--not-sure chooses what --threshold gives: take one of them.")
+    if given.tta or given.others:
+        raise UsageError(
+            "--not-sure chooses by the run's own predictions, which --tta and --with "
+            "change: give --threshold, or leave them out."
+        )
+    from kerastl.predicting import read_threshold
+
+    threshold = read_threshold(given.model, given.not_sure)
+    if threshold.value is None:
+        raise DataError(str(threshold))
+    say(str(threshold))
+    return threshold.value
 
 
 def _write(table: "pd.DataFrame", path: Path) -> None:

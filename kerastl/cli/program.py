@@ -11,6 +11,7 @@ from types import FrameType
 from kerastl.cli import (
     advise,
     bases,
+    calibrate,
     check,
     doctor,
     evaluate,
@@ -30,6 +31,7 @@ COMMANDS = {
     "search": search,
     "predict": predict,
     "evaluate": evaluate,
+    "calibrate": calibrate,
     "check": check,
     "advise": advise,
     "rank": rank,

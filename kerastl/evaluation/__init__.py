@@ -6,13 +6,20 @@ Functions of labels and probabilities; nothing here loads a model or an image.
 import importlib
 
 _HOMES = {
+    "Calibration": "calibration",
+    "Comparison": "comparing",
     "Measure": "intervals",
     "Scores": "scores",
+    "Threshold": "threshold",
+    "calibrate_predictions": "calibration",
+    "compare_predictions": "comparing",
+    "find_threshold": "threshold",
+    "judge_threshold": "threshold",
     "score": "scoring",
     "wilson_interval": "intervals",
 }
 
-__all__ = ["Measure", "Scores", "score", "wilson_interval"]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:

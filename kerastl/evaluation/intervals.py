@@ -122,7 +122,7 @@ def measure_resamples(value: float, resamples: np.ndarray, total: float) -> Meas
     Args:
         value: The measure on the images themselves.
         resamples: Float array (resamples,), the measure on each resample.
-        total: Number of images the measure rests on; see `effective_total`.
+        total: Number of images the measure rests on.
 
     Returns:
         The value between the 2.5 and 97.5 % bounds.
@@ -138,24 +138,27 @@ def measure_resamples(value: float, resamples: np.ndarray, total: float) -> Meas
     return Measure(float(value), min(float(low), wilson_low), max(float(high), wilson_high))
 
 
-def effective_total(counts: np.ndarray) -> float:
-    """Return how many images a mean over classes rests on.
+def measure_spread(value: float, center: float, variance: float) -> Measure:
+    """Bound a measure in [0, 1] whose variance is known, by Wilson's interval.
 
-    Each class weighs the same, so the smallest ones decide: 1 and 99 images are worth
-    about 4, two times 50 are worth 100.
+    A share of n images has the variance center * (1 - center) / n; the interval is
+    Wilson's for as many images as would have the variance given (the effective sample
+    size of Korn and Graubard 1998), so it is not cut off at 0 and 1.
 
     Args:
-        counts: Images per class, int array (classes,); classes without any are left out.
+        value: The measure on the images themselves.
+        center: Where the variance was taken, strictly between 0 and 1.
+        variance: Of the measure over splits like this one, above 0.
 
     Returns:
-        A float between 0 and the sum of the counts.
+        The value between its bounds.
 
     Example:
 
-    >>> effective_total(np.array([50, 50])), round(effective_total(np.array([1, 99])))
-    (100.0, 4)
+    >>> print(measure_spread(0.9, 0.9, 0.9 * 0.1 / 100), measure_share(90, 100), sep="\\n")
+    0.900 (0.826 to 0.945)
+    0.900 (0.826 to 0.945)
     """
-    present = counts[counts > 0]
-    if len(present) == 0:
-        return 0.0
-    return float(len(present) ** 2 / np.sum(1 / present))
+    total = center * (1 - center) / variance
+    value = min(max(float(value), 0.0), 1.0)
+    return Measure(value, *wilson_interval(value * total, total))

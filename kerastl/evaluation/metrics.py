@@ -6,6 +6,8 @@ class was predicted: arrays (..., classes) whose leading axes are resamples.
 
 import numpy as np
 
+_ADDED = 2  # images added to each class before its chance of a mistake is estimated
+
 
 def count_confusion(labels: np.ndarray, predicted: np.ndarray, size: int) -> np.ndarray:
     """Count how often each class was taken for each.
@@ -133,7 +135,8 @@ def resample_confusion(
     row, so no image is touched and a thousand resamples cost milliseconds.
 
     Args:
-        confusion: Int (classes, classes), rows are true classes.
+        confusion: (classes, classes), rows are true classes: counts, or what
+            `smooth_confusion` made of them.
         resamples: How many to draw.
         generator: Source of randomness.
 
@@ -153,7 +156,57 @@ def resample_confusion(
     for index in np.flatnonzero(confusion.sum(axis=1)):
         columns = np.flatnonzero(confusion[index])
         cells = confusion[index, columns]
-        draws = generator.multinomial(cells.sum(), cells / cells.sum(), resamples)
+        draws = generator.multinomial(round(cells.sum()), cells / cells.sum(), resamples)
         answers[:, columns] += draws
         hits[:, index] = draws[:, columns == index].sum(axis=1)
     return hits, answers
+
+
+def smooth_recalls(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return recalls drawn a little towards their mean, none of them 0 or 1.
+
+    Each class counts as if it had two more images, answered as all images were. Where no
+    mistake happened to be seen its chance is then still not nought.
+
+    Args:
+        hits: Right answers per class, int (classes,).
+        counts: Images per class, int (classes,).
+
+    Returns:
+        Float (classes,), strictly between 0 and 1.
+
+    Example:
+
+    >>> smooth_recalls(np.array([5, 50]), np.array([5, 50])).round(3).tolist()
+    [0.995, 0.999]
+    """
+    share = (hits.sum() + 1) / (counts.sum() + 2)
+    return (hits + _ADDED * share) / (counts + _ADDED)
+
+
+def smooth_confusion(confusion: np.ndarray) -> np.ndarray:
+    """Return a confusion matrix with the recalls of `smooth_recalls`, rows of equal sums.
+
+    Mistakes keep their shares of a row; in a row without any they go to the class most
+    often answered by mistake.
+
+    Args:
+        confusion: Int (classes, classes), rows are true classes.
+
+    Returns:
+        Float (classes, classes).
+
+    Example:
+
+    >>> smooth_confusion(np.array([[3, 0], [0, 2]])).round(2).tolist()
+    [[2.83, 0.17], [0.14, 1.86]]
+    """
+    counts, hits = confusion.sum(axis=1), np.diag(confusion)
+    mistakes = (confusion - np.diag(hits)).astype(float)
+    answered = np.tile(mistakes.sum(axis=0), (len(confusion), 1))
+    np.fill_diagonal(answered, -1)
+    spotless = np.flatnonzero(mistakes.sum(axis=1) == 0)
+    mistakes[spotless, answered[spotless].argmax(axis=1)] = 1
+    recalls = smooth_recalls(hits, counts)
+    mistakes *= ((1 - recalls) / mistakes.sum(axis=1))[:, None]
+    return (mistakes + np.diag(recalls)) * counts[:, None]

@@ -47,7 +47,7 @@ def score_label_sets(
         baseline=measure_share(common_count, len(truth)),
         baseline_class=", ".join(np.array(names, object)[common]) or "no label",
         matthews=None,
-        log_loss=_binary_log_loss(truth, probabilities),
+        log_loss=binary_log_loss(truth, probabilities),
         per_class=tabulate_classes(names, hits, answers, counts),
         confusion=_count_tables(hits, answers, counts, len(truth)),
         class_names=names,
@@ -61,8 +61,15 @@ def _commonest_set(truth: np.ndarray) -> tuple[np.ndarray, int]:
     return sets[counts.argmax()], int(counts.max())
 
 
-def _binary_log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    given = np.where(truth, probabilities, 1 - probabilities.astype(float))
+def binary_log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean log loss over all images and labels, each a yes or no.
+
+    Example:
+
+    >>> round(binary_log_loss(np.array([[1, 0]]), np.array([[0.5, 0.5]])), 3)
+    0.693
+    """
+    given = np.where(truth == 1, probabilities, 1 - probabilities.astype(float))
     return float(-np.log(np.clip(given, np.finfo(np.float32).eps, 1)).mean())
 
 

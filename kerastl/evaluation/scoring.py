@@ -6,12 +6,7 @@ import numpy as np
 
 from kerastl.errors import UsageError
 from kerastl.evaluation import inputs, metrics, multilabel
-from kerastl.evaluation.intervals import (
-    Measure,
-    effective_total,
-    measure_resamples,
-    measure_share,
-)
+from kerastl.evaluation.intervals import Measure, measure_share, measure_spread
 from kerastl.evaluation.per_class import tabulate_classes
 from kerastl.evaluation.scores import Scores
 from kerastl.seeds import derive_seed
@@ -83,12 +78,11 @@ def _score_classes(
     predicted = probabilities.argmax(axis=1)
     confusion = metrics.count_confusion(labels, predicted, len(names))
     counts = confusion.sum(axis=1)
-    balanced, macro = _measure_means(confusion, generator)
     return Scores(
         n=len(labels),
         accuracy=measure_share(int(np.trace(confusion)), len(labels)),
-        balanced_accuracy=balanced,
-        macro_f1=macro,
+        balanced_accuracy=_measure_balanced(confusion),
+        macro_f1=_measure_macro(confusion, generator),
         micro_f1=None,
         top_k=_measure_top_k(ranks, top_k, len(names)),
         baseline=measure_share(int(counts.max()), len(labels)),
@@ -104,23 +98,23 @@ def _score_classes(
     )
 
 
-def _measure_means(
-    confusion: np.ndarray, generator: np.random.Generator
-) -> tuple[Measure, Measure]:
+def _measure_balanced(confusion: np.ndarray) -> Measure:
+    counts, hits = confusion.sum(axis=1), np.diag(confusion)
+    present = counts > 0
+    recalls = metrics.smooth_recalls(hits, counts)[present]
+    variance = np.mean(recalls * (1 - recalls) / counts[present]) / present.sum()
+    value = metrics.balanced_accuracy(hits, counts)
+    return measure_spread(value, recalls.mean(), variance)
+
+
+def _measure_macro(confusion: np.ndarray, generator: np.random.Generator) -> Measure:
     counts, answers = confusion.sum(axis=1), confusion.sum(axis=0)
-    hits, total = np.diag(confusion), effective_total(confusion.sum(axis=1))
-    drawn = metrics.resample_confusion(confusion, RESAMPLES, generator)
-    balanced = measure_resamples(
-        metrics.balanced_accuracy(hits, counts),
-        metrics.balanced_accuracy(drawn[0], counts),
-        total,
-    )
-    macro = measure_resamples(
-        metrics.macro_f1(hits, answers, counts),
-        metrics.macro_f1(*drawn, counts),
-        total,
-    )
-    return balanced, macro
+    # as they are, rows without a mistake would never make one
+    smooth = metrics.smooth_confusion(confusion)
+    drawn = metrics.resample_confusion(smooth, RESAMPLES, generator)
+    values = metrics.macro_f1(*drawn, counts)
+    value = metrics.macro_f1(np.diag(confusion), answers, counts)
+    return measure_spread(value, values.mean(), values.var())
 
 
 def _measure_top_k(

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-__all__ = ["Run", "extract_features", "finetune", "load_run"]
+__all__ = ["Ensemble", "Run", "extract_features", "finetune", "load_run"]
 
 _HOMES = {
+    "Ensemble": "ensembles",
     "Run": "results",
     "extract_features": "features",
     "finetune": "training",

@@ -7,11 +7,12 @@ import numpy as np
 from kerastl.data import Data
 from kerastl.data.sources import ARRAYS
 from kerastl.errors import DataError, UsageError
-from kerastl.evaluation import Scores
+from kerastl.evaluation import Calibration, Scores
 from kerastl.finetuning.checkpoints import Progress
 from kerastl.finetuning.planning import load_data
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import CONFIG, SOURCE
+from kerastl.finetuning.writing import CALIBRATION
 from kerastl.models import load_model
 from kerastl.options import from_toml
 from kerastl.runs import RunFolder
@@ -62,6 +63,8 @@ def load_run(path: str | Path, data: Data | None = None) -> Run:
         if metrics.get(name):
             run.scores[name] = Scores.from_dict(metrics[name])
     run.probabilities = _read_probabilities(folder)
+    if folder.exists(CALIBRATION):
+        run.calibration = Calibration.from_dict(folder.read_json(CALIBRATION))
     return run
 
 

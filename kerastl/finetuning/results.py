@@ -9,11 +9,12 @@ import pandas as pd
 
 from kerastl.data import Data
 from kerastl.errors import UsageError
-from kerastl.evaluation import Scores, score
+from kerastl.evaluation import Calibration, Scores, Threshold, score
+from kerastl.finetuning.calibrating import calibrate_run, find_run_threshold
 from kerastl.finetuning.checkpoints import Progress
 from kerastl.finetuning.selecting import find_best
 from kerastl.finetuning.writing import write_results
-from kerastl.models import get_info, predict_probabilities
+from kerastl.models import check_views, get_info, predict_probabilities
 from kerastl.predicting import predict_paths
 from kerastl.reporting import plot_history, run_html, run_text
 from kerastl.runs import RunFolder
@@ -47,6 +48,7 @@ class Run:
         schedule: The stages, as they ran.
         settings: dict of seed, engine and max_steps.
         folder: RunFolder it is written to, or None.
+        calibration: What `calibrate` found, or None.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Run:
         self.settings = settings
         self.folder: RunFolder | None = None
         self.progress = Progress()
+        self.calibration: Calibration | None = None
         self.scores: dict[str, Scores] = {}
         self.probabilities: dict[str, np.ndarray] = {}
 
@@ -105,10 +108,77 @@ class Run:
             )
         return self.scores[name]
 
-    def evaluate(self) -> Scores:
+    def score_again(self) -> None:
+        """Score every split that was scored again, after the model was changed."""
+        scored = list(self.scores)
+        self.scores, self.probabilities = {}, {}
+        for name in scored:
+            self.score_split(name)
+
+    def score_views(self, name: str, tta: str | Sequence[str]) -> Scores:
+        """Score a split by the mean over views of each image; it is not kept.
+
+        Args:
+            name: `"validation"` to decide whether to take views, `"test"` once decided.
+            tta: `"flip"`, `"crops"` or both.
+
+        Returns:
+            Scores.
+        """
+        views, split = check_views(tta), self.data.splits[name]
+        pixels = split.pixels(get_info(self.model).image_size)
+        probabilities = predict_probabilities(self.model, pixels, views=views)
+        return score(split.labels, probabilities, self.data.class_names, split=name)
+
+    def calibrate(self, *, apply: bool = False) -> Calibration:
+        """Fit a temperature on the validation split, so that confidences can be believed.
+
+        It is measured on validation and, where that was scored already, on test. The class
+        answered stays the same, and so does the accuracy.
+
+        Args:
+            apply: Divide the model's last layer by the temperature, so that it predicts
+                calibrated probabilities wherever it is loaded, and write the run again.
+                Default: the model stays as it is.
+
+        Returns:
+            Calibration; `print` it for what it means.
+
+        Raises:
+            UsageError: There is no validation split, or the model is calibrated already.
+            DataError: No temperature fits best, as where every answer is right.
+        """
+        return calibrate_run(self, apply=apply)
+
+    def find_threshold(
+        self, accuracy: float = 0.95, *, confidence: float = 0.95
+    ) -> Threshold:
+        """Find the least confidence whose answers are right as often as wanted.
+
+        It is chosen on the validation split and, where test was scored already, judged
+        there.
+
+        Args:
+            accuracy: Wanted share of right answers.
+            confidence: How sure the promise must be.
+
+        Returns:
+            Threshold for `predict`; its `value` is None where nothing can be promised.
+
+        Raises:
+            UsageError: There is no validation split, several labels per image, or a number
+                is out of range.
+        """
+        return find_run_threshold(self, accuracy, confidence)
+
+    def evaluate(self, *, tta: str | Sequence[str] = ()) -> Scores:
         """Score the test split: the one number nothing was chosen by.
 
         The images are read at the first call; later calls return the same scores.
+
+        Args:
+            tta: Views of each image to average over, `"flip"` and `"crops"`, where
+                `score_views("validation", ...)` spoke for them. These scores are not kept.
 
         Returns:
             Scores with intervals and baselines.
@@ -121,6 +191,8 @@ class Run:
                 "There is no test split to evaluate on: load the images with test=0.2, or "
                 "give a test folder. The validation scores were selected on."
             )
+        if tta:
+            return self.score_views("test", tta)
         is_new = "test" not in self.scores
         scores = self.score_split("test")
         if is_new and self.folder is not None:
@@ -131,13 +203,25 @@ class Run:
         """Draw loss and accuracy over all stages and return the figure."""
         return plot_history(self.history, ax)
 
-    def predict(self, paths: str | Path | list[str | Path]) -> pd.DataFrame:
+    def predict(
+        self,
+        paths: str | Path | list[str | Path],
+        *,
+        tta: str | Sequence[str] = (),
+        threshold: float | None = None,
+    ) -> pd.DataFrame:
         """Classify image files, folders or globs.
 
+        Args:
+            paths: As `kerastl.predict_paths` takes them.
+            tta: Views of each image to average over, `"flip"` and `"crops"`.
+            threshold: Least confidence to answer with, such as `find_threshold().value`.
+
         Returns:
-            DataFrame with path, label, confidence and the most probable classes.
+            DataFrame with path, label, confidence and the most probable classes, and with
+            a threshold `answer`, which may be `not sure`.
         """
-        return predict_paths(self.model, paths)
+        return predict_paths(self.model, paths, tta=tta, threshold=threshold)
 
     def save(self, out: str | Path) -> Path:
         """Write model, scores, figures and report to a new folder and return its path.

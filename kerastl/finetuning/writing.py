@@ -21,6 +21,7 @@ from kerastl.runs import FINISHED, RunFolder
 if TYPE_CHECKING:
     from kerastl.finetuning.results import Run
 
+CALIBRATION = "calibration.json"
 SHOWN = 16  # images in a figure
 
 
@@ -37,11 +38,18 @@ def write_results(folder: RunFolder, run: "Run") -> None:
     folder.write_csv("predictions.csv", predictions)
     folder.write_arrays("samples.npz", collect_samples(run, predictions))
     folder.write_json(FINISHED, metrics)
-    write_report(folder)
+    write_calibration(folder, run)
     folder.remove(PROGRESS)  # first: without it the other two are not looked for
     for name in (run.progress.start_file, run.progress.epoch_file):
         if name:
             folder.remove(name)
+
+
+def write_calibration(folder: RunFolder, run: "Run") -> None:
+    """Write what calibrating the run found, if it was, and the report."""
+    if run.calibration is not None:
+        folder.write_json(CALIBRATION, run.calibration.to_dict())
+    write_report(folder)
 
 
 def write_report(folder: RunFolder) -> None:

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from kerastl.models.prediction import predict_probabilities
     from kerastl.models.preflight import check_model_file, read_info
     from kerastl.models.saving import load_model, save_model
+    from kerastl.models.scaling import divide_logits
+    from kerastl.models.views import check_views
 
 __all__ = [
     "ModelInfo",
     "build_model",
     "check_model_file",
+    "check_views",
+    "divide_logits",
     "get_info",
     "layer_table",
     "load_model",
@@ -38,6 +42,8 @@ _MODULES = {
     "ModelInfo": "information",
     "build_model": "building",
     "check_model_file": "preflight",
+    "check_views": "views",
+    "divide_logits": "scaling",
     "get_info": "information",
     "layer_table": "information",
     "load_model": "saving",

@@ -13,6 +13,7 @@ _HOMES = {
     "plot_images": "grids",
     "plot_parallel": "parallel",
     "plot_parameters": "parameters",
+    "plot_reliability": "reliability",
     "plot_trials": "trials",
     "plot_worst": "grids",
     "render_figures": "report",

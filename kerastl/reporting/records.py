@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kerastl.errors import DataError, UsageError
+from kerastl.evaluation.calibration import Calibration
 from kerastl.evaluation.scores import Scores
 
 _LOST = {
@@ -24,6 +25,8 @@ _LOST = {
     "samples.npz": "no training batch and no worst predictions are shown",
     "environment.json": "versions are not shown",
 }
+# only some runs have these
+_EXTRA = {"calibration.json": "its reliability diagram is not shown"}
 _TEXT_COLUMNS = ("split", "name", "label", "predicted")
 _NUMBER_COLUMNS = ("stage_index", "epoch", "loss", "accuracy", "val_loss")
 _NUMBER_COLUMNS += ("val_accuracy", "seconds")
@@ -57,6 +60,7 @@ class RunRecord:
         samples: Arrays of samples.npz: train_batch, train_batch_titles, worst and
             worst_titles.
         environment: environment.json.
+        calibration: calibration.json, of a run that was calibrated.
         missing: One sentence per file that is missing or cannot be read.
     """
 
@@ -69,6 +73,7 @@ class RunRecord:
     predictions: pd.DataFrame | None = None
     samples: dict[str, np.ndarray] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
     missing: tuple[str, ...] = ()
 
     @property
@@ -101,7 +106,8 @@ def read_record(folder: str | Path) -> RunRecord:
             "Give a folder such as runs/finetune-1."
         )
     fields: dict[str, Any] = {}
-    missing = [_read_into(fields, folder / name) for name in _LOST]
+    wanted = [*_LOST, *(name for name in _EXTRA if (folder / name).is_file())]
+    missing = [_read_into(fields, folder / name) for name in wanted]
     return RunRecord(**fields, missing=tuple(filter(None, missing)))
 
 
@@ -113,7 +119,7 @@ def _read_into(fields: dict[str, Any], path: Path) -> str:
         fields.update(_READERS[path.name](path))
     except DAMAGE as error:
         kind = type(error).__name__
-        return f"{path.name} cannot be read ({kind}): {_LOST[path.name]}."
+        return f"{path.name} cannot be read ({kind}): {(_LOST | _EXTRA)[path.name]}."
     return ""
 
 
@@ -139,6 +145,10 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 def _read_environment(path: Path) -> dict[str, Any]:
     return {"environment": dict(read_json(path))}
+
+
+def _read_calibration(path: Path) -> dict[str, Any]:
+    return {"calibration": Calibration.from_dict(read_json(path))}
 
 
 def read_json(path: Path) -> Any:
@@ -206,4 +216,5 @@ _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "predictions.csv": _read_predictions,
     "samples.npz": _read_samples,
     "environment.json": _read_environment,
+    "calibration.json": _read_calibration,
 }

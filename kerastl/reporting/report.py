@@ -10,6 +10,7 @@ from kerastl.reporting.curves import plot_history
 from kerastl.reporting.figures import plot_confusion, plot_images, plot_worst
 from kerastl.reporting.page import hide_home, render_page
 from kerastl.reporting.records import RunRecord, read_record
+from kerastl.reporting.reliability import plot_reliability
 
 
 def render_figures(folder: str | Path) -> dict[str, bytes]:
@@ -20,7 +21,8 @@ def render_figures(folder: str | Path) -> dict[str, bytes]:
 
     Returns:
         PNG bytes by file name: history.png, confusion_matrix.png (test, else validation),
-        train_batch.png and worst_predictions.png, each where its data is there.
+        reliability.png, train_batch.png and worst_predictions.png, each where its data is
+        there.
 
     Raises:
         UsageError: The folder holds nothing of a run.
@@ -69,6 +71,7 @@ def draw_figures(record: RunRecord) -> dict[str, bytes]:
         drawn = {
             "history.png": _draw_history(record),
             "confusion_matrix.png": _draw_confusion(record),
+            "reliability.png": _draw_reliability(record),
             "train_batch.png": _draw_sample(record, "train_batch"),
             "worst_predictions.png": _draw_sample(record, "worst"),
         }
@@ -86,6 +89,12 @@ def _draw_confusion(record: RunRecord) -> bytes | None:
     title = f"{scores.split}, {scores.n:,} images"
     figure = plot_confusion(scores.confusion, scores.class_names, title=title)
     return figure_png(figure)
+
+
+def _draw_reliability(record: RunRecord) -> bytes | None:
+    if record.calibration is None or not record.calibration.splits:
+        return None
+    return figure_png(plot_reliability(record.calibration.splits[-1]))
 
 
 def _draw_sample(record: RunRecord, name: str) -> bytes | None:

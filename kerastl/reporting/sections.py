@@ -123,6 +123,19 @@ def _tabulate_classes(scores: Scores) -> str:
     return page.folded(f"All {len(rows):,} classes", table) if many else table
 
 
+def show_calibration(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return how sure the model is against how often it is right, where it was measured."""
+    if record.calibration is None:
+        return ""
+    built_in = "The model has this temperature built in." * record.calibration.applied
+    said = "Confidence against the share that is right, before and after the temperature"
+    return page.section(
+        "Calibration",
+        page.paragraph(" ".join(filter(None, (str(record.calibration), built_in)))),
+        page.picture(figures.get("reliability.png"), said),
+    )
+
+
 def show_mistakes(record: RunRecord, figures: dict[str, bytes]) -> str:
     """Return the worst predictions as figure and table, and the commonest mix-ups."""
     return page.section(
@@ -203,6 +216,7 @@ ORDER: tuple[Callable[[RunRecord, dict[str, bytes]], str], ...] = (
     say_summary,
     show_training,
     show_scores,
+    show_calibration,
     show_mistakes,
     show_batch,
     show_settings,

@@ -11,21 +11,31 @@ from kerastl import models  # its names load Keras when used, after all checks
 from kerastl.data.decoding import decode_paths
 from kerastl.data.listing import find_files
 from kerastl.errors import UsageError
-from kerastl.startup import start_tensorflow
+from kerastl.evaluation.threshold import NOT_SURE
+from kerastl.predicting.members import (
+    Models,
+    average_members,
+    check_weights,
+    load_members,
+    predict_members,
+)
+from kerastl.predicting.thresholds import check_threshold
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
 FILES_AT_ONCE = 256  # decoded together; bounds the memory for any number of files
-MODEL = "model.keras"
 
 
 def predict_paths(
-    model: "keras.Model | str | Path",
+    model: "Models",
     paths: str | Path | Iterable[str | Path],
     *,
     top_k: int = 3,
+    tta: str | Sequence[str] = (),
+    threshold: float | None = None,
+    weights: Sequence[float] | None = None,
 ) -> "pd.DataFrame":
     """Classify image files and return one row per file.
 
@@ -34,19 +44,24 @@ def predict_paths(
 
     Args:
         model: From `build_model` or `load_model`, or the path of a run folder or a `.keras`
-            file.
+            file; a list of them for the mean of their probabilities.
         paths: Files, folders (searched through, hidden and system files left out) and
             globs such as `"new/**/*.jpg"`; one or several.
         top_k: How many classes to name per image, the most probable first.
+        tta: Views of each image to average over, `"flip"` and `"crops"`; none by default.
+        threshold: Least confidence to answer with, 0 to 1, such as `value` of
+            `run.find_threshold`; adds a column `answer`. Default: no such column.
+        weights: How much each of several models counts; default: all the same.
 
     Returns:
-        DataFrame with `path`, `label`, `confidence`, `label_2`, `confidence_2`, ... up to
-        `top_k`, and `error` (empty where there is none). With several labels per image
-        `label` has all of probability 0.5 and more, joined by `|`.
+        DataFrame with `path`, `answer` (the label or `not sure`, with a threshold),
+        `label`, `confidence`, `label_2`, `confidence_2`, ... up to `top_k`, and `error`
+        (empty where there is none). With several labels per image `label` has all of
+        probability 0.5 and more, joined by `|`.
 
     Raises:
-        UsageError: Nothing matches a path, `top_k` is under 1, or the model is none of
-            this package.
+        UsageError: Nothing matches a path, an argument is out of range, the model is none
+            of this package, or several tell different classes apart.
 
     Example:
 
@@ -59,38 +74,28 @@ def predict_paths(
 
     if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
         raise UsageError(f"top_k={top_k!r}: give a whole number of at least 1.")
+    views = models.check_views(tta)
+    check_threshold(threshold)
     files = expand_paths(paths)
-    if isinstance(model, str | Path):
-        path = find_model(model)
-        models.read_info(path)  # refuses what is no model before Keras is loaded
-        start_tensorflow()
-        model = models.load_model(path)
+    check_weights(weights, len(model) if isinstance(model, list | tuple) else 1)
+    members = load_members(model, one_label=threshold is not None)
     rows = [
         row
         for start in range(0, len(files), FILES_AT_ONCE)
-        for row in _predict_files(model, files[start : start + FILES_AT_ONCE], top_k)
+        for row in _predict_files(
+            members, files[start : start + FILES_AT_ONCE], top_k, views, weights
+        )
     ]
-    columns = ["path", *_name_columns(_count_named(model, top_k)), "error"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["path", *_name_columns(_count_named(members[0], top_k)), "error"]
+    table = pd.DataFrame(rows, columns=columns)
+    if threshold is not None:
+        table.insert(1, "answer", _answer(table, threshold))
+    return table
 
 
-def find_model(path: str | Path) -> Path:
-    """Return the model file of a run, of a search's best run, or a model file's own path.
-
-    Raises:
-        UsageError: There is no such path, or the folder has no model.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise UsageError(f"There is no run folder or .keras file {str(path)!r}.")
-    if not path.is_dir():
-        return path
-    for model in (path / MODEL, path / "best" / MODEL):
-        if model.is_file():
-            return model
-    raise UsageError(
-        f"{path} has no {MODEL}: give the folder of a finished run, or a .keras file."
-    )
+def _answer(table: "pd.DataFrame", threshold: float) -> "pd.Series":
+    sure = table["confidence"].isna() | (table["confidence"] >= threshold)
+    return table["label"].where(sure, NOT_SURE)
 
 
 def expand_paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -119,11 +124,18 @@ def _expand(path: str | Path) -> Sequence[Path]:
 
 
 def _predict_files(
-    model: "keras.Model", files: Sequence[Path], top_k: int
+    members: Sequence["keras.Model"],
+    files: Sequence[Path],
+    top_k: int,
+    views: Sequence[str],
+    weights: Sequence[float] | None,
 ) -> list[dict[str, Any]]:
-    pixels, readable, failures = decode_paths(files, models.get_info(model).image_size)
-    reasons = dict(failures)
-    probabilities = iter(models.predict_probabilities(model, pixels[readable]))
+    sizes = {models.get_info(each).image_size for each in members}
+    decoded = {size: decode_paths(files, size) for size in sizes}
+    readable = np.all([each[1] for each in decoded.values()], axis=0)
+    reasons = {name: why for each in decoded.values() for name, why in each[2]}
+    given = predict_members(members, lambda size: decoded[size][0][readable], views)
+    model, probabilities = members[0], iter(average_members(given, weights))
     return [
         {"path": str(file), **_describe(model, next(probabilities), top_k), "error": ""}
         if good
