@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from kerastl.evaluation import Scores as Scores
     from kerastl.evaluation import score as score
     from kerastl.evaluation import wilson_interval as wilson_interval
+    from kerastl.finetuning import Explanation as Explanation
     from kerastl.finetuning import Run as Run
+    from kerastl.finetuning import explain as explain
     from kerastl.finetuning import extract_features as extract_features
     from kerastl.finetuning import finetune as finetune
     from kerastl.finetuning import load_run as load_run
@@ -56,6 +58,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Data": "data",
     "DataError": "errors",
+    "Explanation": "finetuning",
     "KerastlError": "errors",
     "Options": "options",
     "Run": "finetuning",
@@ -72,6 +75,7 @@ _HOMES = {
     "build_model": "models",
     "check_images": "data",
     "decode_image": "data",
+    "explain": "finetuning",
     "extract_features": "finetuning",
     "finetune": "finetuning",
     "get_base": "bases",
@@ -94,6 +98,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "Data",
     "DataError",
+    "Explanation",
     "KerastlError",
     "Options",
     "Run",
@@ -110,6 +115,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "build_model",
     "check_images",
     "decode_image",
+    "explain",
     "extract_features",
     "finetune",
     "get_base",

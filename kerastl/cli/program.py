@@ -8,7 +8,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from kerastl.cli import bases, check, doctor, evaluate, finetune, predict, pretrain, search
+from kerastl.cli import (
+    bases,
+    check,
+    doctor,
+    evaluate,
+    explain,
+    finetune,
+    predict,
+    pretrain,
+    search,
+)
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
 from kerastl.errors import KerastlError, UsageError, check_choice
@@ -18,6 +28,7 @@ COMMANDS = {
     "finetune": finetune,
     "search": search,
     "predict": predict,
+    "explain": explain,
     "evaluate": evaluate,
     "check": check,
     "pretrain": pretrain,

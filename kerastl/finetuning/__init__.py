@@ -2,10 +2,12 @@
 
 from typing import Any
 
-__all__ = ["Run", "extract_features", "finetune", "load_run"]
+__all__ = ["Explanation", "Run", "explain", "extract_features", "finetune", "load_run"]
 
 _HOMES = {
+    "Explanation": "explaining",
     "Run": "results",
+    "explain": "explaining",
     "extract_features": "features",
     "finetune": "training",
     "load_run": "loading",
