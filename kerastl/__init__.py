@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from kerastl.evaluation import score as score
     from kerastl.evaluation import wilson_interval as wilson_interval
     from kerastl.finetuning import Ensemble as Ensemble
+    from kerastl.finetuning import Explanation as Explanation
     from kerastl.finetuning import Run as Run
+    from kerastl.finetuning import explain as explain
     from kerastl.finetuning import extract_features as extract_features
     from kerastl.finetuning import finetune as finetune
     from kerastl.finetuning import load_run as load_run
@@ -63,6 +65,7 @@ _HOMES = {
     "Data": "data",
     "DataError": "errors",
     "Ensemble": "finetuning",
+    "Explanation": "finetuning",
     "KerastlError": "errors",
     "Options": "options",
     "Run": "finetuning",
@@ -82,6 +85,7 @@ _HOMES = {
     "check_images": "data",
     "compare_predictions": "evaluation",
     "decode_image": "data",
+    "explain": "finetuning",
     "extract_features": "finetuning",
     "find_threshold": "evaluation",
     "finetune": "finetuning",
@@ -107,6 +111,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "Data",
     "DataError",
     "Ensemble",
+    "Explanation",
     "KerastlError",
     "Options",
     "Run",
@@ -126,6 +131,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "check_images",
     "compare_predictions",
     "decode_image",
+    "explain",
     "extract_features",
     "find_threshold",
     "finetune",

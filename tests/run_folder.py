@@ -87,12 +87,33 @@ def make_samples(names: tuple[str, ...], n: int = 3) -> dict[str, np.ndarray]:
     worst = [
         f"{i:04d}.jpg\nlabel: {t}\nsaid: {names[0]}, 98.1 %" for i, t in enumerate(titles)
     ]
+    maps = np.linspace(0, 1, n * 2 * 3 * 4, dtype=np.float32).reshape(n, 2, 3, 4)
     return {
         "train_batch": images,
         "train_batch_titles": titles,
         "worst": images[::-1].copy(),
         "worst_titles": np.array(worst),
+        "worst_maps": maps,
+        "best": images,
+        "best_titles": np.array(worst),
+        "best_maps": maps[:, :1],
+        "maps_note": np.array(""),
     }
+
+
+def make_maps(parts: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
+    """Return a map of the features for rows of each split."""
+    arrays = {}
+    for split, rows in parts.items():
+        points = np.random.default_rng(len(split)).normal(size=(len(rows), 2))
+        arrays |= {
+            f"{split}_points": points.astype(np.float32),
+            f"{split}_labels": np.array(rows["label"].tolist()),
+            f"{split}_predicted": np.array(rows["predicted"].tolist()),
+            f"{split}_total": np.array(len(rows)),
+            f"{split}_explained": np.array([0.5, 0.25]),
+        }
+    return arrays
 
 
 def write_run(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
@@ -115,6 +136,8 @@ def write_run(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
         folder / "environment.json", {"python": "3.11", "packages": {"keras": "3.15"}}
     )
     np.savez(folder / "samples.npz", **make_samples(names))
+    rows = {split: frame for split, (_, _, frame) in parts.items()}
+    np.savez(folder / "embeddings.npz", **make_maps(rows))
     return folder
 
 

@@ -25,6 +25,7 @@ FILES = (
     "metrics.json",
     "predictions.csv",
     "samples.npz",
+    "embeddings.npz",
     "environment.json",
 )
 HOSTILE = (
@@ -86,7 +87,7 @@ def test_report_is_one_file_without_script_or_network(report):
     assert page.tags <= TAGS
     assert {name for name, _ in page.attributes} <= ATTRIBUTES
     sources = [value for name, value in page.attributes if name == "src"]
-    assert len(sources) == 4
+    assert len(sources) == 7
     assert all(value.startswith("data:image/png;base64,") for value in sources)
     assert "http:" not in report
     assert "https:" not in report
@@ -137,6 +138,9 @@ def test_figures_are_png_under_fixed_names(run, report):
     assert render_report(run, figures) == report
     assert sorted(figures) == [
         "confusion_matrix.png",
+        "embedding.png",
+        "heatmaps_right.png",
+        "heatmaps_wrong.png",
         "history.png",
         "train_batch.png",
         "worst_predictions.png",
@@ -251,7 +255,7 @@ def test_one_damaged_file_leaves_the_rest_of_the_report(copy):
     (copy / "samples.npz").write_bytes(b"PK\x03\x04 cut")
     report = render_report(copy)
     assert "samples.npz cannot be read (BadZipFile): no training batch" in report
-    assert report.count("<img ") == 2
+    assert report.count("<img ") == 3
 
 
 def test_the_smallest_report_has_only_settings(tmp_path):
@@ -292,7 +296,8 @@ def test_several_labels_per_image_have_no_confusion_matrix(copy):
 def test_a_run_without_mistakes_says_so(copy):
     _, _, rows = make_predictions(NAMES, "test")
     rows.assign(predicted=rows["label"]).to_csv(copy / "predictions.csv", index=False)
-    empty = {name: array[:0] for name, array in make_samples(NAMES).items()}
+    samples = make_samples(NAMES)
+    empty = {name: array[:0] if array.ndim else array for name, array in samples.items()}
     np.savez(copy / "samples.npz", **empty)
     page = Page(render_report(copy))
     assert f"No mistake among the {len(rows)} test images." in page.text

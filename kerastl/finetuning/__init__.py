@@ -2,11 +2,21 @@
 
 from typing import Any
 
-__all__ = ["Ensemble", "Run", "extract_features", "finetune", "load_run"]
+__all__ = [
+    "Ensemble",
+    "Explanation",
+    "Run",
+    "explain",
+    "extract_features",
+    "finetune",
+    "load_run",
+]
 
 _HOMES = {
     "Ensemble": "ensembles",
+    "Explanation": "explaining",
     "Run": "results",
+    "explain": "explaining",
     "extract_features": "features",
     "finetune": "training",
     "load_run": "loading",

@@ -12,11 +12,13 @@ from kerastl.errors import UsageError
 from kerastl.evaluation import Calibration, Scores, Threshold, score
 from kerastl.finetuning.calibrating import calibrate_run, find_run_threshold
 from kerastl.finetuning.checkpoints import Progress
+from kerastl.finetuning.explaining import explain
+from kerastl.finetuning.mapping import choose_shown, map_split, predict_with_features
 from kerastl.finetuning.selecting import find_best
 from kerastl.finetuning.writing import write_results
 from kerastl.models import check_views, get_info, predict_probabilities
 from kerastl.predicting import predict_paths
-from kerastl.reporting import plot_history, run_html, run_text
+from kerastl.reporting import plot_embedding, plot_history, run_html, run_text
 from kerastl.runs import RunFolder
 from kerastl.stages import Schedule
 
@@ -66,6 +68,7 @@ class Run:
         self.calibration: Calibration | None = None
         self.scores: dict[str, Scores] = {}
         self.probabilities: dict[str, np.ndarray] = {}
+        self.features: dict[str, np.ndarray] = {}  # of the images that a map shows
 
     @property
     def history(self) -> pd.DataFrame:
@@ -102,7 +105,9 @@ class Run:
         split = self.data.splits[name]
         if name not in self.scores:
             pixels = split.pixels(get_info(self.model).image_size)
-            self.probabilities[name] = predict_probabilities(self.model, pixels)
+            self.probabilities[name], self.features[name] = predict_with_features(
+                self.model, pixels, choose_shown(split, self.model)
+            )
             self.scores[name] = score(
                 split.labels, self.probabilities[name], self.data.class_names, split=name
             )
@@ -222,6 +227,51 @@ class Run:
             a threshold `answer`, which may be `not sure`.
         """
         return predict_paths(self.model, paths, tta=tta, threshold=threshold)
+
+    def explain(
+        self,
+        images: "np.ndarray | str | Path | list[str | Path]",
+        *,
+        classes: int | str | Sequence[int | str] | None = None,
+    ) -> "Figure":
+        """Draw where the model looks: images beside their Grad-CAM heat maps.
+
+        `kerastl.explain` returns the maps as arrays and says what they mean.
+
+        Args:
+            images: Files, folders and globs, or uint8 pixels of the model's image size.
+            classes: Index or name of the class to explain, one for all or one each.
+                Default: the most probable one of each image.
+
+        Returns:
+            The figure; where maps are too coarse to show anything it says so.
+
+        Raises:
+            UsageError: As `kerastl.explain`.
+            DataError: None of the files can be read.
+        """
+        return explain(self.model, images, classes=classes).plot()
+
+    def map_embeddings(self, split: str = "validation", method: str = "pca") -> "Figure":
+        """Draw the features that the head gets for each image, as points of a plane.
+
+        What is a group here is easy for the head; a ringed point, an image taken for
+        another class, inside a foreign group is odd or wrongly labelled. At most 2,000
+        images are shown, drawn so that each class keeps its share.
+
+        Args:
+            split: `"validation"` (default), `"train"`, or `"test"` once it is evaluated.
+            method: `"pca"`, the two directions of the largest variance; or `"tsne"`, which
+                keeps neighbours together and nothing else, and takes seconds per 1,000.
+
+        Returns:
+            The figure, a line of which says what may be read from it.
+
+        Raises:
+            UsageError: There is no such split, it has under 3 images, or the test split was
+                not scored yet.
+        """
+        return plot_embedding(map_split(self, split, method))
 
     def save(self, out: str | Path) -> Path:
         """Write model, scores, figures and report to a new folder and return its path.

@@ -6,23 +6,19 @@ import numpy as np
 import pandas as pd
 
 from kerastl.data import Split
-from kerastl.data.augmentation import Augmentation
+from kerastl.finetuning.answers import decide, name_labels
 from kerastl.finetuning.checkpoints import PROGRESS
+from kerastl.finetuning.mapping import collect_maps
 from kerastl.finetuning.resuming import CONFIG, record_start
-from kerastl.models import get_info, save_model
-from kerastl.reporting import (
-    render_figures,
-    render_report,
-    worst_predictions,
-    worst_titles,
-)
+from kerastl.finetuning.samples import collect_samples
+from kerastl.models import save_model
+from kerastl.reporting import render_figures, render_report
 from kerastl.runs import FINISHED, RunFolder
 
 if TYPE_CHECKING:
     from kerastl.finetuning.results import Run
 
 CALIBRATION = "calibration.json"
-SHOWN = 16  # images in a figure
 
 
 def write_results(folder: RunFolder, run: "Run") -> None:
@@ -37,6 +33,7 @@ def write_results(folder: RunFolder, run: "Run") -> None:
     predictions = tabulate_predictions(run)
     folder.write_csv("predictions.csv", predictions)
     folder.write_arrays("samples.npz", collect_samples(run, predictions))
+    folder.write_arrays("embeddings.npz", collect_maps(run))
     folder.write_json(FINISHED, metrics)
     write_calibration(folder, run)
     folder.remove(PROGRESS)  # first: without it the other two are not looked for
@@ -81,58 +78,8 @@ def _tabulate(split: Split, probabilities: np.ndarray, run: "Run") -> pd.DataFra
             "split": split.name,
             "name": split.names,
             "label": name_labels(split.labels, run.data.class_names),
-            "predicted": name_labels(_decide(probabilities, split), run.data.class_names),
+            "predicted": name_labels(decide(probabilities, split), run.data.class_names),
             "confidence": probabilities.max(axis=1),
             **columns,
         }
     )
-
-
-def _decide(probabilities: np.ndarray, split: Split) -> np.ndarray:
-    if split.labels.ndim == 2:
-        return (probabilities >= 0.5).astype("float32")
-    return probabilities.argmax(axis=1)
-
-
-def name_labels(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
-    """Return class names for class indices or rows of 0 and 1.
-
-    Example:
-
-    >>> name_labels(np.array([[1, 0, 1], [0, 0, 0]]), ("cat", "dog", "cow"))
-    ['cat|cow', '']
-    """
-    names = np.array(class_names, dtype=object)
-    if labels.ndim == 1:
-        return names[labels].tolist()
-    return ["|".join(names[row > 0]) for row in labels]
-
-
-def collect_samples(run: "Run", predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return a training batch as the model saw it, and the surest mistakes, with titles."""
-    size = get_info(run.model).image_size
-    train = run.data.train
-    chosen = np.linspace(0, len(train) - 1, min(SHOWN, len(train))).astype(int)
-    images = _augment(run, train.pixels(size)[chosen])
-    titles = name_labels(train.labels[chosen], run.data.class_names)
-    samples = {"train_batch": images, "train_batch_titles": np.array(titles, dtype=str)}
-    if predictions.empty:
-        return samples
-    split = "test" if "test" in run.probabilities else "validation"
-    rows = worst_predictions(predictions[predictions["split"] == split], SHOWN)
-    position = {name: number for number, name in enumerate(run.data.splits[split].names)}
-    pixels = run.data.splits[split].pixels(size)
-    worst = pixels[[position[name] for name in rows["name"]]]
-    return {
-        **samples,
-        "worst": worst,
-        "worst_titles": np.array(worst_titles(rows), dtype=str),
-    }
-
-
-def _augment(run: "Run", images: np.ndarray) -> np.ndarray:
-    names = next((stage.augment for stage in run.schedule if stage.augment), ())
-    if not names:
-        return images
-    augmented = Augmentation(names)(images, seed=run.settings["seed"])
-    return augmented.clip(0, 255).round().astype("uint8")

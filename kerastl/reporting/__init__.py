@@ -7,8 +7,14 @@ bytes, the same for the same folder.
 import importlib
 
 _HOMES = {
+    "FeatureMap": "embeddings",
+    "best_predictions": "predictions",
+    "enlarge_maps": "heatmaps",
     "near_best": "boards",
+    "overlay_maps": "heatmaps",
     "plot_confusion": "figures",
+    "plot_embedding": "embeddings",
+    "plot_heatmaps": "heatmaps",
     "plot_history": "curves",
     "plot_images": "grids",
     "plot_parallel": "parallel",
@@ -17,6 +23,7 @@ _HOMES = {
     "plot_trials": "trials",
     "plot_worst": "grids",
     "render_figures": "report",
+    "render_overlays": "heatmaps",
     "render_report": "report",
     "render_search_figures": "search_report",
     "render_search_report": "search_report",

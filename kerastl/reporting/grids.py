@@ -44,27 +44,28 @@ def plot_images(
     >>> len(figure.axes)
     3
     """
-    _check_images(images, titles, columns)
-    columns = min(columns or _choose_columns(len(images)), len(images))
-    with korean_fonts(map(_fit_title, titles)) as lettering:
+    check_pictures(images, titles, columns)
+    columns = min(columns or choose_columns(len(images)), len(images))
+    with korean_fonts(map(fit_title, titles)) as lettering:
         tall = min(max(images.shape[1] / images.shape[2], 0.5), 1.5)
-        figure, axes = _lay_grid(lettering, columns, tall * _CELL, heading)
+        figure, axes = lay_grid(lettering, columns, (_CELL, tall * _CELL), heading)
         for ax, image, title in zip(axes, images, lettering.names, strict=True):
-            _draw_image(ax, image, title)
+            draw_image(ax, image, title)
     return figure
 
 
-def _lay_grid(
-    lettering: Lettering, columns: int, cell: float, heading: str
+def lay_grid(
+    lettering: Lettering, columns: int, cell: tuple[float, float], heading: str
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one axes per title, each `cell` inches high.
+    """Return a figure with one axes per title, of a width and height in inches.
 
     Laid out here because matplotlib's own layout measures every axes several times,
     which takes seconds for a grid.
     """
     count, lines = len(lettering.names), 1 + max(t.count("\n") for t in lettering.names)
-    step, top, foot = cell + 0.08 + 0.15 * lines, 0.34 * bool(heading), 0.35
-    width, height = max(_CELL * columns, 3.2), step * math.ceil(count / columns) + top
+    step, top, foot = cell[1] + 0.08 + 0.15 * lines, 0.34 * bool(heading), 0.35
+    top += 0.17 * heading.count("\n")
+    width, height = max(cell[0] * columns, 3.2), step * math.ceil(count / columns) + top
     height += foot * bool(lettering.hint)
     figure = Picture(figsize=(width, height))
     figure.text(0.05 / width, 1 - 0.08 / height, drawable(heading), fontsize=11, va="top")
@@ -72,25 +73,31 @@ def _lay_grid(
     axes = []
     for index in range(count):
         row, column = divmod(index, columns)
-        corner = column * _CELL + 0.05, height - top - (row + 1) * step + 0.03
-        sides = _CELL - 0.1, cell - 0.05
+        corner = column * cell[0] + 0.05, height - top - (row + 1) * step + 0.03
+        sides = cell[0] - 0.1, cell[1] - 0.05
         box = np.array([*corner, *sides]) / [width, height, width, height]
         axes.append(figure.add_axes(box))
     return figure, axes
 
 
-def _choose_columns(count: int) -> int:
+def choose_columns(count: int, most: int = _MAX_COLUMNS) -> int:
     """Return the widest grid of those that leave the fewest places empty."""
-    squarest = min(math.ceil(math.sqrt(count)), _MAX_COLUMNS)
-    return min(range(_MAX_COLUMNS, squarest - 1, -1), key=lambda width: -count % width)
+    squarest = min(math.ceil(math.sqrt(count)), most)
+    return min(range(most, squarest - 1, -1), key=lambda width: -count % width)
 
 
-def _fit_title(title: object) -> str:
+def fit_title(title: object) -> str:
+    """Return at most three lines, each cut to the width of a cell."""
     lines = str(title).split("\n")[:_TITLE_LINES]
     return "\n".join(shorten(line, _TITLE_WIDTH) for line in lines)
 
 
-def _check_images(images: np.ndarray, titles: Sequence[str], columns: int | None) -> None:
+def check_pictures(images: np.ndarray, titles: Sequence[str], columns: int | None) -> None:
+    """Refuse what is no grid of images with a title each.
+
+    Raises:
+        UsageError: No image, other shapes, or not one title each.
+    """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         raise UsageError(
             f"images of shape {images.shape} and dtype {images.dtype}: give uint8 "
@@ -104,7 +111,8 @@ def _check_images(images: np.ndarray, titles: Sequence[str], columns: int | None
         raise UsageError(f"columns={columns!r}: give a whole number >= 1.")
 
 
-def _draw_image(ax: Axes, image: np.ndarray, title: str) -> None:
+def draw_image(ax: Axes, image: np.ndarray, title: str) -> None:
+    """Draw one image under its title."""
     # Few pixels blown up are shown as they are, not blurred into something unseen.
     smooth = "nearest" if min(image.shape[:2]) < 100 else "antialiased"
     ax.imshow(image, interpolation=smooth)

@@ -32,6 +32,29 @@ def worst_predictions(rows: pd.DataFrame, count: int = 12) -> pd.DataFrame:
     return order.head(count)
 
 
+def best_predictions(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
+    """Return what the model was surest of and right, the classes in turn.
+
+    Args:
+        rows: name, label, predicted, confidence; further columns stay.
+        count: At most so many, 8 by default.
+
+    Returns:
+        Rows of `rows`, their index kept; empty when nothing is right.
+
+    Example:
+
+    >>> rows = pd.DataFrame({"name": ["a", "b", "c"], "label": ["x", "x", "y"],
+    ...                      "predicted": ["x", "x", "y"], "confidence": [0.9, 0.8, 0.6]})
+    >>> best_predictions(rows, 2)["name"].tolist()
+    ['a', 'c']
+    """
+    right = rows[rows["label"] == rows["predicted"]]
+    ordered = right.sort_values(["confidence", "name"], ascending=[False, True])
+    turn = ordered.groupby("label").cumcount()
+    return ordered.loc[turn.sort_values(kind="stable").index].head(count)
+
+
 def worst_titles(rows: pd.DataFrame) -> list[str]:
     """Return a title of three lines per row, for `plot_worst`.
 

@@ -15,6 +15,7 @@ import pandas as pd
 from kerastl.errors import DataError, UsageError
 from kerastl.evaluation.calibration import Calibration
 from kerastl.evaluation.scores import Scores
+from kerastl.reporting.embeddings import FeatureMap
 
 _LOST = {
     "config.toml": "the settings are not shown",
@@ -22,7 +23,8 @@ _LOST = {
     "history.csv": "there are no training curves",
     "metrics.json": "there are no scores",
     "predictions.csv": "single mistakes are not listed",
-    "samples.npz": "no training batch and no worst predictions are shown",
+    "samples.npz": "no training batch, no worst predictions, no heat maps are shown",
+    "embeddings.npz": "there is no map of the features",
     "environment.json": "versions are not shown",
 }
 # only some runs have these
@@ -57,8 +59,9 @@ class RunRecord:
         metrics: metrics.json.
         scores: Scores by split, "test" and "validation".
         predictions: Rows of predictions.csv.
-        samples: Arrays of samples.npz: train_batch, train_batch_titles, worst and
-            worst_titles.
+        samples: Arrays of samples.npz: train_batch, worst and best, the titles of each,
+            and the heat maps of the latter two.
+        maps: Maps of the features, by split.
         environment: environment.json.
         calibration: calibration.json, of a run that was calibrated.
         missing: One sentence per file that is missing or cannot be read.
@@ -72,6 +75,7 @@ class RunRecord:
     scores: dict[str, Scores] = field(default_factory=dict)
     predictions: pd.DataFrame | None = None
     samples: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: tuple[FeatureMap, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
     missing: tuple[str, ...] = ()
@@ -82,9 +86,20 @@ class RunRecord:
         return self.scores.get("test") or self.scores.get("validation")
 
     def sample(self, name: str) -> tuple[np.ndarray, list[str]]:
-        """Return images and titles of "train_batch" or "worst"; empty without any."""
+        """Return images and titles of a sample by its name; empty without any."""
         titles = self.samples.get(f"{name}_titles", np.zeros(0, str)).tolist()
         return self.samples.get(name, np.zeros((0, 1, 1, 3), np.uint8)), titles
+
+    def explained(self, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Return images, heat maps and titles of "worst" or "best"; empty without any."""
+        maps = self.samples.get(f"{name}_maps", np.zeros((0, 1, 1, 1), np.float32))
+        images, titles = self.sample(name)
+        return images[: len(maps)], maps, titles[: len(maps)]
+
+    @property
+    def maps_note(self) -> str:
+        """What to know of the heat maps, or empty."""
+        return str(self.samples.get("maps_note", ""))
 
 
 def read_record(folder: str | Path) -> RunRecord:
@@ -192,12 +207,12 @@ def unguard(cell: str) -> str:
 
 
 def _read_samples(path: Path) -> dict[str, Any]:
-    # Given a path, numpy leaves a broken archive open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    for name in ("train_batch", "worst"):
+    arrays = _read_arrays(path)
+    for name in ("train_batch", "worst", "best"):
         if name in arrays:
             _check_sample(arrays[name], arrays[f"{name}_titles"])
+        if f"{name}_maps" in arrays:
+            _check_maps(arrays[f"{name}_maps"], arrays[name])
     return {"samples": arrays}
 
 
@@ -208,6 +223,40 @@ def _check_sample(images: np.ndarray, titles: np.ndarray) -> None:
         raise ValueError(f"{len(images)} images with {len(titles)} titles")
 
 
+def _check_maps(maps: np.ndarray, images: np.ndarray) -> None:
+    if maps.ndim != 4 or len(maps) > len(images) or not _is_finite(maps):
+        raise ValueError(f"heat maps {maps.dtype} {maps.shape}, {len(images)} images")
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" and bool(np.isfinite(array).all())
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    # Given a path, numpy leaves a broken archive open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _read_maps(path: Path) -> dict[str, Any]:
+    arrays = _read_arrays(path)
+    splits = [name for name in ("validation", "test") if f"{name}_points" in arrays]
+    return {"maps": tuple(_read_map(arrays, split) for split in splits)}
+
+
+def _read_map(arrays: dict[str, np.ndarray], split: str) -> FeatureMap:
+    points, labels, predicted, total, explained = (
+        arrays[f"{split}_{part}"]
+        for part in ("points", "labels", "predicted", "total", "explained")
+    )
+    texts = labels.dtype.kind == predicted.dtype.kind == "U"
+    fits = points.shape == (len(labels), 2) and len(labels) == len(predicted)
+    if not (texts and fits and _is_finite(points) and _is_finite(explained)):
+        raise ValueError(f"points {points.dtype} {points.shape}, {len(labels)} labels")
+    names = tuple(labels.tolist()), tuple(predicted.tolist())
+    return FeatureMap(points, *names, split, int(total), "pca", tuple(explained.tolist()))
+
+
 _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "config.toml": read_config,
     "stages.json": _read_stages,
@@ -215,6 +264,7 @@ _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "metrics.json": _read_metrics,
     "predictions.csv": _read_predictions,
     "samples.npz": _read_samples,
+    "embeddings.npz": _read_maps,
     "environment.json": _read_environment,
     "calibration.json": _read_calibration,
 }

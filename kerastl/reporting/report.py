@@ -7,7 +7,9 @@ from matplotlib import style
 from kerastl.reporting import sections
 from kerastl.reporting.canvas import figure_png
 from kerastl.reporting.curves import plot_history
+from kerastl.reporting.embeddings import plot_embedding
 from kerastl.reporting.figures import plot_confusion, plot_images, plot_worst
+from kerastl.reporting.heatmaps import plot_heatmaps
 from kerastl.reporting.page import hide_home, render_page
 from kerastl.reporting.records import RunRecord, read_record
 from kerastl.reporting.reliability import plot_reliability
@@ -21,8 +23,8 @@ def render_figures(folder: str | Path) -> dict[str, bytes]:
 
     Returns:
         PNG bytes by file name: history.png, confusion_matrix.png (test, else validation),
-        reliability.png, train_batch.png and worst_predictions.png, each where its data is
-        there.
+        reliability.png, train_batch.png, worst_predictions.png, heatmaps_wrong.png,
+        heatmaps_right.png and embedding.png, each where its data is there.
 
     Raises:
         UsageError: The folder holds nothing of a run.
@@ -74,6 +76,9 @@ def draw_figures(record: RunRecord) -> dict[str, bytes]:
             "reliability.png": _draw_reliability(record),
             "train_batch.png": _draw_sample(record, "train_batch"),
             "worst_predictions.png": _draw_sample(record, "worst"),
+            "heatmaps_wrong.png": _draw_heatmaps(record, "worst"),
+            "heatmaps_right.png": _draw_heatmaps(record, "best"),
+            "embedding.png": _draw_maps(record),
         }
     return {name: png for name, png in drawn.items() if png is not None}
 
@@ -103,3 +108,20 @@ def _draw_sample(record: RunRecord, name: str) -> bytes | None:
         return None
     draw = plot_worst if name == "worst" else plot_images
     return figure_png(draw(images, titles))
+
+
+def _draw_heatmaps(record: RunRecord, name: str) -> bytes | None:
+    images, maps, titles = record.explained(name)
+    if len(images) == 0:
+        return None
+    headings = {
+        ("worst", 2): "Each image, what spoke for the class said, what for the label",
+        ("worst", 1): "Each image, what spoke for the most probable class",
+        ("best", 1): "Each image, what spoke for the class said",
+    }
+    heading = headings.get((name, maps.shape[1]), "")
+    return figure_png(plot_heatmaps(images, maps, titles, heading=heading))
+
+
+def _draw_maps(record: RunRecord) -> bytes | None:
+    return figure_png(plot_embedding(*record.maps)) if record.maps else None

@@ -6,6 +6,7 @@ from kerastl.evaluation.layout import format_share, html_table
 from kerastl.evaluation.scores import Scores
 from kerastl.evaluation.sentences import describe, quote
 from kerastl.reporting import page
+from kerastl.reporting.embeddings import choose_named
 from kerastl.reporting.fonts import choose_lettering
 from kerastl.reporting.predictions import count_mixups, worst_predictions
 from kerastl.reporting.records import RunRecord
@@ -13,6 +14,16 @@ from kerastl.reporting.tables import NOT_READ, chosen_note, stage_rows
 
 _FOLDED_CLASSES = 40
 _LISTED_MISTAKES = 20
+_HEATMAPS = (
+    "Bright places raised the score of a class most; each map has a scale of its own. "
+    "They say what the model used, not that it was right to: look for a background, a "
+    "frame or a watermark that gives the class away."
+)
+_MAPS = (
+    "What the head gets for each image, on its two main directions. Rings are images taken "
+    "for another class: inside a foreign group they are odd, or wrongly labelled. "
+    'run.map_embeddings(method="tsne") draws neighbourhoods instead.'
+)
 
 
 def say_summary(record: RunRecord, figures: dict[str, bytes]) -> str:
@@ -176,6 +187,39 @@ def _tabulate_mistakes(record: RunRecord) -> tuple[str, ...]:
     )
 
 
+def show_heatmaps(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return where the model looked, for mistakes and for what it was surest of."""
+    wrong, right = (figures.get(f"heatmaps_{name}.png") for name in ("wrong", "right"))
+    if wrong is None and right is None:
+        return ""
+    said = "Bright places raised the score of a class (Grad-CAM)"
+    return page.section(
+        "Where the model looks",
+        page.paragraph(_HEATMAPS, "note"),
+        page.paragraph(record.maps_note, "note") if record.maps_note else "",
+        *_show_pair("Most confident mistakes", wrong, f"{said}; mistakes"),
+        *_show_pair("Surest and right, the classes in turn", right, f"{said}; right"),
+    )
+
+
+def _show_pair(heading: str, png: bytes | None, said: str) -> tuple[str, ...]:
+    return () if png is None else (page.subsection(heading, page.picture(png, said)),)
+
+
+def show_maps(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return the map of the features."""
+    png = figures.get("embedding.png")
+    said = "Features of the images as points, a colour and a marker per class"
+    names = choose_named(record.maps)
+    lettering = choose_lettering(names)
+    return page.section(
+        "Map of the features",
+        page.paragraph(_MAPS, "note") if png else "",
+        page.picture(png, said),
+        page.numbered_list(names) if png and lettering.hint else "",
+    )
+
+
 def show_batch(record: RunRecord, figures: dict[str, bytes]) -> str:
     """Return the training batch as the model saw it."""
     said = "Images of the first training batch, augmented as the model sees them"
@@ -218,6 +262,8 @@ ORDER: tuple[Callable[[RunRecord, dict[str, bytes]], str], ...] = (
     show_scores,
     show_calibration,
     show_mistakes,
+    show_heatmaps,
+    show_maps,
     show_batch,
     show_settings,
     show_environment,

@@ -4,7 +4,7 @@ A file is either the old one or the new one: it is written under a temporary nam
 same folder, flushed to the disk, read back where that is possible, and renamed into place.
 """
 
-from kerastl.runs.atomic import write_atomic, write_text_atomic
+from kerastl.runs.atomic import write_atomic, write_bytes_atomic, write_text_atomic
 from kerastl.runs.environment import describe_environment
 from kerastl.runs.folders import FINISHED, PLAN, RunFolder
 from kerastl.runs.tables import render_csv
@@ -16,5 +16,6 @@ __all__ = [
     "describe_environment",
     "render_csv",
     "write_atomic",
+    "write_bytes_atomic",
     "write_text_atomic",
 ]

@@ -120,7 +120,11 @@ def write_halves(data: bytes) -> Writer:
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> Path:
     """Write `text` as UTF-8, as `write_atomic` does."""
-    data = text.encode()
+    return write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write `data`, as `write_atomic` does."""
     return write_atomic(path, write_halves(data), size=len(data))
 
 
