@@ -13,7 +13,8 @@ from kerastl.finetuning.programs import Program
 # What is not done twice
 
 
-def test_a_frozen_base_runs_once_and_a_graph_is_traced_once(monkeypatch):
+def test_a_frozen_base_runs_once_and_a_graph_is_traced_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     extracted, graphs = [], []
     graph, trace = Program.graph, Program.trace_prefixes
 

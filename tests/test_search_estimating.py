@@ -84,7 +84,7 @@ def test_a_search_does_what_was_counted(case, tmp_path, monkeypatch):
     with RunFolder.create("search", tmp_path / "out") as folder:
         driver = Driver(plan, job.data, Book(folder), plan.settings, print)
         for work in next_round(plan, driver.book):
-            request = driver._describe(work)
+            request = driver._describe(work, ())
             driver.images.sizes = {(32, 32)}
             arrays = {**driver.images._collect(), **request.arrays}
             trials.run_trial(json.loads(json.dumps(request.message)), arrays)
