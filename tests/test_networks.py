@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from kerastl.bases import BASES, get_base
 from kerastl.errors import UsageError
-from kerastl.finetuning.planning import check_weights
+from kerastl.finetuning.planning import check_weights, plan_job
 from kerastl.models import build_model, load_model, save_model
 from kerastl.networks import add_auxiliary_head
 from kerastl.networks.inception import MODULES
 from kerastl.networks.responses import normalize_responses
+from kerastl.options import Options
 from kerastl.weights import find_obstacle, is_cached, resolve_weights
 
 SCRATCH = [name for name, base in BASES.items() if base.pretrained is None]
@@ -187,6 +188,8 @@ def test_pretrained_weights_are_refused_with_what_to_do(weights):
     assert "weights=None (--weights none)" in str(got.value)
     with pytest.raises(UsageError, match="no pretrained weights"):
         check_weights(get_base("resnet18"), weights)
+    with pytest.raises(UsageError, match="no pretrained weights"):
+        plan_job(Options(data="digits", base="resnet18", weights=weights))
 
 
 def test_auto_starts_from_random_weights_and_says_so(capsys):
