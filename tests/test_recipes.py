@@ -48,7 +48,8 @@ def workplace(tmp_path, monkeypatch):
 def read_lines(recipe):
     """The options of each `kerastl finetune` line of a recipe, read by the program."""
     blocks = find_blocks(read_section(RECIPES, f"{recipe}:"), "bash")
-    lines = [line[1:] for block in blocks for line in block.commands]
+    commands = [line[1:] for block in blocks for line in block.commands]
+    lines = [line for line in commands if line[0] == "finetune"]
     return [collect_options(build_parser().parse_args(line), {}) for line in lines]
 
 

@@ -24,6 +24,8 @@ from kerastl.cli.flags import collect_options
 from kerastl.cli.program import build_parser
 from kerastl.finetuning.planning import load_data, read_schedule
 from kerastl.finetuning.rates import compute_rate
+from kerastl.models.views import make_views
+from kerastl.predicting import predict_paths
 from kerastl.search.candidates import apply_parameters
 from kerastl.search.jobs import run_search
 
@@ -99,20 +101,19 @@ def test_r18_is_alexnet_with_the_settings_of_the_paper():
     assert "conv1" in moved_layers(before, weights_by_layer(model))
 
 
-def test_r18_averages_ten_views_of_each_image():
-    data = kerastl.load_images("photos/")
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+def test_r18_averages_ten_views_of_each_image(tmp_path):
     model = kerastl.build_model("alexnet", num_classes=3, weights=None, image_size=67)
-    code = find_blocks(read_section(RECIPES, "R18:"), "python")[-1].code
-    names = {"kerastl": kerastl, "data": data, "model": model}
-    exec(code, names)
-    wide = data.test.pixels(67 + 32)
-    views = []
-    for y, x in [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]:
-        part = wide[:, y : y + 67, x : x + 67]
-        views += [part, part[:, :, ::-1]]
-    expected = np.mean([model.predict_on_batch(np.array(v)) for v in views], axis=0)
-    np.testing.assert_allclose(names["probabilities"], expected, rtol=1e-5)
-    assert names["probabilities"].sum(axis=1) == pytest.approx(np.ones(len(wide)))
+    kerastl.save_model(model, tmp_path / "model.keras")
+    lines = [line[1:] for block in find_blocks(read_section(RECIPES, "R18:"), "bash")
+             for line in block.commands]  # fmt: skip
+    given = build_parser().parse_args(lines[-1])
+    table = predict_paths(tmp_path / "model.keras", given.paths, tta=given.tta, top_k=3)
+    first = kerastl.load_images("photos/").train.pixels(67)[:1]
+    assert len(list(make_views(first, given.tta))) == 10
+    assert len(table) == 30
+    plain = predict_paths(model, given.paths, top_k=3)
+    assert not np.allclose(table["confidence"], plain["confidence"], atol=1e-7)
 
 
 def test_r19_has_the_settings_of_the_notes():
