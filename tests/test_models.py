@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-import kerastl.bases
-from kerastl.bases import get_base
+from kerastl.bases import choice, get_base
 from kerastl.errors import StorageError, UsageError
 from kerastl.models import (
     ModelInfo,
@@ -438,9 +437,8 @@ def publish(monkeypatch, name: str, content: bytes) -> None:
     file = row.pretrained
     digest = hashlib.md5(content).hexdigest()
     changed = WeightsFile(file.source, file.name, file.url, digest)
-    rows = {**kerastl.bases.BASES}
-    rows[name] = type(row)(**{**vars(row), "pretrained": changed})
-    monkeypatch.setattr("kerastl.bases.choice.BASES", rows)
+    published = type(row)(**{**vars(row), "pretrained": changed})
+    monkeypatch.setitem(choice._ROWS, name, published)
 
 
 def test_efficientnet_computes_what_keras_computes_with_its_published_weights(

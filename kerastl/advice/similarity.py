@@ -94,7 +94,7 @@ def measure_gain(frozen: Probe, random: Probe, seed: int) -> Measure:
 
     >>> half = Probe(np.arange(100) % 2 == 0, ())
     >>> print(measure_gain(Probe(np.arange(100) % 4 != 1, ()), half, seed=0))
-    0.500 (0.362 to 0.647)
+    0.500 (0.362 to 0.638)
     """
     generator = np.random.default_rng(seed)
     wrong = ~np.stack([frozen.right, random.right], axis=1)

@@ -8,7 +8,7 @@ from kerastl.cli.printing import say, show, show_json
 
 _EXAMPLES = (
     "kerastl rank --data photos/ --bases resnet50,vgg16,mobilenetv2",
-    "kerastl rank --data photos/ --bases tiny,resnet50 --weights auto --image-size 64",
+    "kerastl rank --data photos/ --bases tiny,vgg16 --weights auto --image-size 64",
     "kerastl rank --bases tiny --json",
 )
 _DEFAULT = "tiny,mobilenetv2,resnet50"
