@@ -116,12 +116,12 @@ def conclude(
     return [*said, *([note] if note else [])]
 
 
-def _say_best(
-    rows: Sequence[Mapping[str, Any]], comparison: Comparison, split: str
-) -> str:
+def _say_best(rows: Sequence[Mapping[str, Any]], comparison: Comparison, split: str) -> str:
     ranked = sorted(rows, key=lambda row: -row[split]["value"])
     best, others = ranked[0]["name"], [row["name"] for row in ranked[1:]]
-    beaten = [p for p in comparison.pairs if p.distinguishable and best in (p.first, p.second)]
+    beaten = [
+        p for p in comparison.pairs if p.distinguishable and best in (p.first, p.second)
+    ]
     worse = [pair.second if pair.first == best else pair.first for pair in beaten]
     equal = [name for name in others if name not in worse]
     where = f"on {count_images(comparison.n)}"
@@ -156,7 +156,9 @@ def _say_chance(outcomes: Mapping[str, Sequence[Outcome]], split: str) -> str:
     if not idle:
         return ""
     first = next(iter(scores.values()))[0]
-    always = f"always answering {first['baseline_class']} ({first['baseline']['value']:.3f})"
+    always = (
+        f"always answering {first['baseline_class']} ({first['baseline']['value']:.3f})"
+    )
     if len(idle) == len(scores):
         return f"None of them is distinguishable from {always}, which takes no model."
     verb = "is" if len(idle) == 1 else "are"

@@ -93,9 +93,7 @@ class Entrants:
         return list(range(first, first + self.repeats))
 
 
-def resolve_entrants(
-    entrants: Entrants, options: Options
-) -> tuple[Entrants, Options, str]:
+def resolve_entrants(entrants: Entrants, options: Options) -> tuple[Entrants, Options, str]:
     """Replace the base "auto" by the one to take, and say which and why."""
     if AUTO not in entrants.bases:
         return entrants, options, ""

@@ -215,7 +215,9 @@ def compare_answers(
         UsageError: There are fewer than two models, or no such one to compare with.
     """
     if len(right) < 2:
-        raise UsageError(f"{len(right)} model: give the predictions of two or more by name.")
+        raise UsageError(
+            f"{len(right)} model: give the predictions of two or more by name."
+        )
     if against is not None:
         check_choice("against", against, right)
     names = [pair for pair in combinations(right, 2) if against in (None, *pair)]

@@ -38,7 +38,7 @@ def describe_run(run: "Run") -> Options:
 
 
 def name_split_seed(data: Data, seed: int) -> int | None:
-    """Return what a configuration says of the splits' seed: nothing where it is the run's."""
+    """Return the splits' seed where it is not the run's, as a configuration has it."""
     return None if data.seed == seed else data.seed
 
 
