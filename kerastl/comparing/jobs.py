@@ -98,7 +98,9 @@ def settle_job(job: ComparisonJob) -> Settled:
     entries, epochs = list_entries(entrants, options)
     job = dataclasses.replace(job, entrants=entrants, options=options)
     said = [reason, f"each run: {epochs} epochs in all, divided over its stages"]
-    said += [f"{e.name} cannot run: {e.reason}" for e in entries if e.reason]
+    for problem in dict.fromkeys(entry.reason for entry in entries if entry.reason):
+        names = ", ".join(entry.name for entry in entries if entry.reason == problem)
+        said.append(f"{names} cannot run: {problem}")
     return Settled(job, entries, epochs, tuple(filter(None, said)))
 
 

@@ -26,8 +26,8 @@ from kerastl.runs.tables import parse_csv
 
 _CURVES = "Validation loss and accuracy of every run over its epochs"
 _HOW_TO_READ = (
-    "A star is the epoch that was kept, a ring the first epoch of a later stage; of several "
-    "seeds the thick line is the mean."
+    "A star is the epoch that was kept, a ring the first epoch of a later stage; of "
+    "several seeds the thick line is the mean."
 )
 _COLUMNS = (
     "Accuracy with its 95 % interval; parameters in all and the most that a stage trained; "
@@ -134,9 +134,8 @@ def _show_models(result: dict[str, Any]) -> str:
 
 def _show_curves(figures: dict[str, bytes]) -> str:
     picture = page.picture(figures.get("histories.png"), _CURVES)
-    return page.section(
-        "Training", picture and page.paragraph(_HOW_TO_READ, "note"), picture
-    )
+    note = page.paragraph(_HOW_TO_READ, "note")
+    return page.section("Training", note, picture) if picture else ""
 
 
 def _show_pairs(result: dict[str, Any]) -> str:

@@ -11,14 +11,8 @@ HEADER = ["model", "validation", "test", "parameters", "trained", "epochs", "tim
 RIGHT = range(3, len(HEADER))
 SHOWN = 6  # pairs that are said in sentences; more are in the table of pairs
 PAIR_HEADER = [
-    "first",
-    "second",
-    "first only",
-    "second only",
-    "p",
-    "adjusted",
-    "difference",
-]
+    "first", "second", "first only", "second only", "p", "adjusted", "difference",
+]  # fmt: skip
 
 
 def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -90,8 +84,11 @@ def comparison_sentences(result: Mapping[str, Any]) -> list[str]:
 
 def failures(result: Mapping[str, Any]) -> list[str]:
     """Return why combinations failed, a sentence each."""
-    lost = [row for row in result["rows"] if row["status"] == "failed"]
-    return [f"{row['name']} failed: {row['reason']}" for row in lost]
+    names: dict[str, list[str]] = {}
+    for row in result["rows"]:
+        if row["status"] == "failed":
+            names.setdefault(row["reason"], []).append(row["name"])
+    return [f"{', '.join(each)} failed: {reason}" for reason, each in names.items()]
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
