@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def read_job(given: argparse.Namespace) -> "ComparisonJob":
-    """Lay defaults, the comparison to go on with, the file and the flags over each other."""
+    """Lay defaults, the comparison to go on with, file and flags over each other."""
     from kerastl.comparing.entries import Entrants
     from kerastl.comparing.jobs import ComparisonJob
 

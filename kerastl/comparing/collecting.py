@@ -133,7 +133,8 @@ def _say_best(rows: Sequence[Mapping[str, Any]], comparison: Comparison, split: 
     small = min(chosen, key=lambda row: (row["parameters"], row["trained"]))["name"]
     take = f" Of those, {small} is the smallest or trains the least."
     if not any(pair.distinguishable for pair in comparison.pairs):
-        return f"None of {_join([best, *others])} is distinguishable from another {where}.{take}"
+        names = _join([best, *others])
+        return f"None of {names} is distinguishable from another {where}.{take}"
     than = f", and is better than {_join(worse)}" if worse else ""
     return (
         f"{best} has the highest accuracy {where} but is not distinguishable from "

@@ -107,7 +107,7 @@ class ComparisonResult:
 
     @property
     def pairs(self) -> "pd.DataFrame":
-        """One row per pair of combinations: counts, p, p_adjusted, difference, low, high."""
+        """One row per pair: counts, p, p_adjusted, difference, low and high."""
         import pandas as pd
 
         return pd.DataFrame((self.result["tests"] or {}).get("pairs", []))

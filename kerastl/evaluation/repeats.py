@@ -56,8 +56,8 @@ class RepeatedComparison(Comparison):
         for name, runs in self.runs.items():
             yield f"{printable(name)}: {min(runs):.3f} to {max(runs):.3f} over its seeds."
         yield (
-            "Each p and range counts both the images and the seeds as drawn by chance, so it "
-            "speaks for other images and other seeds."
+            "Each p and range counts both the images and the seeds as drawn by chance, so "
+            "it speaks for other images and other seeds."
         )
         if len(self.pairs) > 1:
             yield f"p is adjusted for {len(self.pairs)} comparisons (Holm)."
