@@ -20,7 +20,7 @@ from kerastl.comparing.entries import Entrants, list_entries, share_epochs
 from kerastl.errors import NothingSucceededError, ResumeRefusedError, UsageError
 from kerastl.evaluation import compare_repeats
 from kerastl.finetuning.planning import read_schedule
-from kerastl.options import Options
+from kerastl.options import Options, parse_toml
 from kerastl.reporting import plot_histories
 from kerastl.schedules import SCHEDULES
 from kerastl.stages import Schedule, Stage
@@ -126,9 +126,7 @@ def test_the_runs_have_the_same_images_and_other_seeds(compared):
 
 def test_a_run_is_that_of_finetune_alone(compared):
     data, options = make_data(), compared.folder.path / "tiny-hybrid-0" / "config.toml"
-    stages = [
-        Stage(**s) for s in __import__("tomllib").loads(options.read_text())["stages"]
-    ]
+    stages = [Stage(**each) for each in parse_toml(options.read_text())["stages"]]
     model = kerastl.build_model("tiny", num_classes=3, weights=None, image_size=32)
     run = kerastl.finetune(model, data, schedule=stages, verbose=0)
     inside = compared.runs["tiny-hybrid-0"]
@@ -325,7 +323,7 @@ def test_a_killed_comparison_goes_on_to_the_same_table(tmp_path, compared):
         (["--bases", "tiny", "--epochs", "3,5"], "epochs='3,5'"),
         (["--bases", "tiny", "--repeats", "none"], "repeats='none'"),
         (["--base", "tiny"], "--bases"),
-        (["--bases", "tiny", "--learning-rate", "-1", "--weights", "none"], "learning_rate"),
+        (["--bases", "tiny", "--weights", "none", "--learning-rate", "-1"], "rate=-1"),
         (["--resume", "runs/compare-9"], "runs/compare-9"),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ COLORS = (
 )  # fmt: skip
 DASHES = ("-", "--", ":")
 _GAP = 0.065  # between names, as a share of the axis
-_NAME = 26  # letters of a name
+_NAME = 34  # letters of a name
 
 
 def plot_histories(
