@@ -20,9 +20,9 @@ from documents import (
 
 import kerastl
 from kerastl.__main__ import main
+from kerastl.cli.compare import read_job as read_comparison
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import COMMANDS, build_parser
-from kerastl.cli.compare import read_job as read_comparison
 from kerastl.cli.search import read_job
 from kerastl.comparing.jobs import settle_job
 from kerastl.errors import KerastlError
