@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from kerastl.advice import rank_bases as rank_bases
     from kerastl.bases import base_names as base_names
     from kerastl.bases import get_base as get_base
+    from kerastl.comparing import ComparisonResult as ComparisonResult
+    from kerastl.comparing import compare as compare
+    from kerastl.comparing import load_comparison as load_comparison
     from kerastl.data import Data as Data
     from kerastl.data import check_images as check_images
     from kerastl.data import decode_image as decode_image
@@ -62,6 +65,7 @@ __version__ = "0.1.0"
 
 # name -> the module it comes from
 _HOMES = {
+    "ComparisonResult": "comparing",
     "Data": "data",
     "DataError": "errors",
     "Ensemble": "finetuning",
@@ -83,6 +87,7 @@ _HOMES = {
     "build_model": "models",
     "calibrate_predictions": "evaluation",
     "check_images": "data",
+    "compare": "comparing",
     "compare_predictions": "evaluation",
     "decode_image": "data",
     "explain": "finetuning",
@@ -93,6 +98,7 @@ _HOMES = {
     "get_info": "models",
     "grid_search": "search",
     "halving_search": "search",
+    "load_comparison": "comparing",
     "load_images": "data",
     "load_model": "models",
     "load_run": "finetuning",
@@ -108,6 +114,7 @@ _HOMES = {
     "wilson_interval": "evaluation",
 }
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
+    "ComparisonResult",
     "Data",
     "DataError",
     "Ensemble",
@@ -129,6 +136,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "build_model",
     "calibrate_predictions",
     "check_images",
+    "compare",
     "compare_predictions",
     "decode_image",
     "explain",
@@ -139,6 +147,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "get_info",
     "grid_search",
     "halving_search",
+    "load_comparison",
     "load_images",
     "load_model",
     "load_run",

@@ -35,6 +35,7 @@ LADDER = (
     "advice",
     "estimators",
     "search",
+    "comparing",
     "pretraining",
     "cli",
     "__main__",

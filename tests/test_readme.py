@@ -20,9 +20,11 @@ from documents import (
 
 import kerastl
 from kerastl.__main__ import main
+from kerastl.cli.compare import read_job as read_comparison
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import COMMANDS, build_parser
 from kerastl.cli.search import read_job
+from kerastl.comparing.jobs import settle_job
 from kerastl.errors import KerastlError
 from kerastl.search.jobs import check_job, resolve_job
 
@@ -85,6 +87,8 @@ def check_values(given):
     """Raise where a value is not allowed, or names a candidate that cannot run."""
     if given.command == "finetune":
         collect_options(given, {})
+    if given.command == "compare" and given.resume is None:
+        settle_job(without_weights(read_comparison(given)))
     if given.command == "search" and given.resume is None:
         job = without_weights(read_job(given))
         check_job(resolve_job(job)[0])

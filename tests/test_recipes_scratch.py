@@ -8,26 +8,25 @@ import pytest
 from documents import find_blocks, read_section, write_cifar10, write_photos
 from test_recipes import (
     RECIPES,
+    _change_options,
     build,
     make_line,
     moved_layers,
-    plan,
     read_lines,
-    read_searches,
     settings_of,
     train,
     weights_by_layer,
 )
 
 import kerastl
+from kerastl.cli.compare import read_job as read_comparison
 from kerastl.cli.flags import collect_options
 from kerastl.cli.program import build_parser
+from kerastl.comparing.jobs import run_comparison, settle_job
 from kerastl.finetuning.planning import load_data, read_schedule
 from kerastl.finetuning.rates import compute_rate
 from kerastl.models.views import make_views
 from kerastl.predicting import predict_paths
-from kerastl.search.candidates import apply_parameters
-from kerastl.search.jobs import run_search
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +36,22 @@ def workplace(tmp_path, monkeypatch):
     write_photos(tmp_path / "photos")
 
 
+def read_comparisons():
+    """The job of each `kerastl compare` line of R2, on random weights."""
+    blocks = find_blocks(read_section(RECIPES, "R2:"), "bash")
+    lines = [line[1:] for block in blocks for line in block.commands]
+    jobs = [read_comparison(build_parser().parse_args(line)) for line in lines]
+    return [_change_options(job, weights=None) for job in jobs]
+
+
 def test_r2_compares_the_two_on_the_same_images():
-    job = read_searches("R2")[0]
+    job = read_comparisons()[0]
     data = load_data(job.options)
     assert (len(data.train), len(data.validation), data.test) == (799, 201, None)
     assert any("is chance" in note for note in data.notes)
-    candidates = [apply_parameters(job.options, params) for params in plan(job).candidates]
-    assert [options.base for options in candidates] == ["resnet18", "vgg16"]
-    for options in candidates:
+    entries = settle_job(job).entries
+    assert [entry.name for entry in entries] == ["resnet18", "vgg16"]
+    for options in (entry.options for entry in entries):
         assert settings_of(options) == [("head", 10, 0.0001, "adam", 32)]
         model = build(options, data)
         before = weights_by_layer(model)
@@ -52,15 +59,19 @@ def test_r2_compares_the_two_on_the_same_images():
         assert moved_layers(before, weights_by_layer(model)) == {"predictions"}
 
 
+def test_r2_on_real_images_has_three_seeds():
+    settled = settle_job(read_comparisons()[1])
+    assert [entry for entry, _ in settled.list_runs()] == settled.entries * 3
+
+
 @pytest.mark.slow
 def test_r2_says_that_the_images_cannot_tell_the_two_apart(tmp_path):
-    job = read_searches("R2")[0]
-    space = dataclasses.replace(job.space, parameters={"base": ["vgg_small", "tiny"]})
-    options = dataclasses.replace(job.options, epochs=1)
-    job = dataclasses.replace(job, space=space, options=options)
-    result = run_search(job, out=tmp_path / "out", verbose=0)
-    assert "the search cannot tell it from the best" in repr(result)
-    assert len(result.leaderboard()) == 2
+    job = read_comparisons()[0]
+    entrants = dataclasses.replace(job.entrants, bases=("vgg_small", "tiny"), epochs=1)
+    job = dataclasses.replace(job, entrants=entrants)
+    result = run_comparison(job, out=tmp_path / "out", verbose=0)
+    assert "are not distinguishable on 201 images" in result.conclusion
+    assert "None of them is distinguishable from always answering" in result.conclusion
 
 
 def test_r15_is_trained_whole():

@@ -13,6 +13,7 @@ from kerastl.cli import (
     bases,
     calibrate,
     check,
+    compare,
     doctor,
     evaluate,
     explain,
@@ -25,11 +26,12 @@ from kerastl.cli import (
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
 from kerastl.errors import KerastlError, UsageError, check_choice
-from kerastl.runs import PLAN
+from kerastl.runs import RunFolder
 
 COMMANDS = {
     "finetune": finetune,
     "search": search,
+    "compare": compare,
     "predict": predict,
     "explain": explain,
     "evaluate": evaluate,
@@ -145,8 +147,8 @@ def _say_how_to_go_on(error: BaseException) -> None:
     folder = getattr(error, "run_folder", None)
     if folder is None:
         return
-    is_search = (folder / PLAN).is_file()
-    what, command = ("trial", "search") if is_search else ("epoch", "finetune")
+    command = RunFolder(folder).command
+    what = "trial" if command == "search" else "epoch"
     say(
         f"Every finished {what} is kept. Go on with:\n"
         f"  kerastl {command} --resume {shlex.quote(str(folder))}"

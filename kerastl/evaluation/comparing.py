@@ -49,6 +49,19 @@ class Pair:
         """Whether the adjusted p-value is below 0.05."""
         return self.p_adjusted < LEVEL
 
+    def say_range(self) -> str:
+        """Return how far apart their accuracies may be, as a sentence."""
+        low, high = 100 * self.difference.low, 100 * self.difference.high
+        ends = [self._say_points(points) for points in (high, low)]
+        if low <= 0 <= high:
+            return f"Their accuracies may differ by anything from {ends[0]} to {ends[1]}."
+        small, large = sorted((abs(low), abs(high)))
+        return f"The true difference is likely {small:.1f} to {large:.1f} points."
+
+    def _say_points(self, points: float) -> str:
+        name = printable(self.first if points > 0 else self.second)
+        return f"{abs(points):.1f} points for {name}"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -91,7 +104,7 @@ class Comparison:
 
     def __str__(self) -> str:
         return "\n".join(
-            (*self._say_accuracies(), *map(self.say, self.pairs), *_notes(self))
+            (*self._say_accuracies(), *map(self.say, self.pairs), *self.notes())
         )
 
     def _repr_html_(self) -> str:
@@ -112,7 +125,7 @@ class Comparison:
         if apart == 0:
             return (
                 f"{first} and {second} are not distinguishable on {count_images(self.n)}: "
-                f"they are right and wrong on the same ones. {_say_range(pair)}"
+                f"they are right and wrong on the same ones. {pair.say_range()}"
             )
         counted = f"{count_images(apart)} tell{'s' * (apart == 1)} them apart, {won} for"
         evidence = f"{counted} {best}, {format_p(pair.p_adjusted)}."
@@ -120,12 +133,21 @@ class Comparison:
             worse = second if best == first else first
             return (
                 f"{best} is better than {worse} on {count_images(self.n)}: {evidence} "
-                f"{_say_range(pair)}"
+                f"{pair.say_range()}"
             )
         return (
             f"{first} and {second} are not distinguishable on {count_images(self.n)}: "
-            f"{evidence}{self._say_too_few(apart)} {_say_range(pair)}"
+            f"{evidence}{self._say_too_few(apart)} {pair.say_range()}"
         )
+
+    def notes(self) -> Iterator[str]:
+        """Yield what to know of the tests, one sentence each."""
+        if len(self.pairs) > 1:
+            yield (
+                f"p is adjusted for {len(self.pairs)} comparisons (Holm); each range is "
+                "for its pair by itself."
+            )
+        yield "Each model is one training run: other seeds may turn such a result around."
 
     def _say_too_few(self, apart: int) -> str:
         # were all of these images one model's, p would still not be below the level
@@ -173,18 +195,36 @@ def compare_predictions(
     resnet50 to 2.7 points for vgg16.
     Each model is one training run: other seeds may turn such a result around.
     """
-    if len(probabilities) < 2:
+    right = {name: mark_right(labels, each) for name, each in probabilities.items()}
+    return compare_answers(right, against=against)
+
+
+def compare_answers(
+    right: Mapping[str, np.ndarray], *, against: str | None = None
+) -> Comparison:
+    """Compare models by which images each answered right, as `compare_predictions` does.
+
+    Args:
+        right: Bool (n,) by name of the model, two models or more.
+        against: Compare each model with this one alone.
+
+    Returns:
+        Comparison.
+
+    Raises:
+        UsageError: There are fewer than two models, or no such one to compare with.
+    """
+    if len(right) < 2:
         raise UsageError(
-            f"{len(probabilities)} model: give the predictions of two or more by name."
+            f"{len(right)} model: give the predictions of two or more by name."
         )
     if against is not None:
-        check_choice("against", against, probabilities)
-    right = {name: mark_right(labels, each) for name, each in probabilities.items()}
+        check_choice("against", against, right)
     names = [pair for pair in combinations(right, 2) if against in (None, *pair)]
     counts = [_count_discordant(right[a], right[b]) for a, b in names]
     p_values = [mcnemar_test(*pair) for pair in counts]
     adjusted = adjust_holm(p_values).tolist()
-    total = len(labels)
+    total = len(next(iter(right.values())))
     pairs = [
         Pair(*pair, *count, p, q, _measure_difference(*count, total))
         for pair, count, p, q in zip(names, counts, p_values, adjusted, strict=True)
@@ -220,29 +260,6 @@ def _measure_difference(first_only: int, second_only: int, total: int) -> Measur
 
 def _count_apart(pair: Pair) -> tuple[int, int]:
     return pair.first_only + pair.second_only, max(pair.first_only, pair.second_only)
-
-
-def _say_range(pair: Pair) -> str:
-    low, high = 100 * pair.difference.low, 100 * pair.difference.high
-    ends = [_say_points(pair, points) for points in (high, low)]
-    if low <= 0 <= high:
-        return f"Their accuracies may differ by anything from {ends[0]} to {ends[1]}."
-    small, large = sorted((abs(low), abs(high)))
-    return f"The true difference is likely {small:.1f} to {large:.1f} points."
-
-
-def _say_points(pair: Pair, points: float) -> str:
-    name = printable(pair.first if points > 0 else pair.second)
-    return f"{abs(points):.1f} points for {name}"
-
-
-def _notes(comparison: Comparison) -> Iterator[str]:
-    if len(comparison.pairs) > 1:
-        yield (
-            f"p is adjusted for {len(comparison.pairs)} comparisons (Holm); each range is "
-            "for its pair by itself."
-        )
-    yield "Each model is one training run: other seeds may turn such a result around."
 
 
 def format_p(p: float) -> str:

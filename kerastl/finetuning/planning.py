@@ -46,6 +46,8 @@ SMALL_SIDE = 32  # what `tiny` was trained on, and the minimum of most bases
 def load_data(options: Options) -> Data:
     """List, check and split the images the options name."""
     settings = {name: getattr(options, name) for name in DATA_OPTIONS}
+    if options.split_seed is not None:
+        settings["seed"] = options.split_seed
     return load_images(options.data, **settings)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from kerastl.data import Data
 from kerastl.errors import ResumeRefusedError
 from kerastl.finetuning.checkpoints import PROGRESS
 from kerastl.models import get_info
@@ -31,8 +32,14 @@ def describe_run(run: "Run") -> Options:
         schedule=schedule["name"],
         stages=tuple(schedule["stages"]),
         seed=run.settings["seed"],
+        split_seed=name_split_seed(run.data, run.settings["seed"]),
         activations=run.settings["activations"],
     )
+
+
+def name_split_seed(data: Data, seed: int) -> int | None:
+    """Return the splits' seed where it is not the run's, as a configuration has it."""
+    return None if data.seed == seed else data.seed
 
 
 def describe_data(run: "Run") -> dict[str, Any]:

@@ -192,6 +192,10 @@ class Options:
     seed: int = _option(
         0, read_whole(0, 2**31 - 1), "run", "the same seed, the same result", like="N"
     )
+    split_seed: int | None = _option(
+        None, read_whole(0, 2**31 - 1), "run", "of the splits alone; default: the seed",
+        like="N",
+    )  # fmt: skip
     out: str | None = _option(
         None, read_text, "run", "new folder; default: runs/finetune-1, -2, ...", like="DIR"
     )

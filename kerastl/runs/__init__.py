@@ -6,10 +6,12 @@ same folder, flushed to the disk, read back where that is possible, and renamed 
 
 from kerastl.runs.atomic import write_atomic, write_bytes_atomic, write_text_atomic
 from kerastl.runs.environment import describe_environment
-from kerastl.runs.folders import FINISHED, PLAN, RunFolder
+from kerastl.runs.folders import COMPARED, COMPARISON, FINISHED, PLAN, RunFolder
 from kerastl.runs.tables import render_csv
 
 __all__ = [
+    "COMPARED",
+    "COMPARISON",
     "FINISHED",
     "PLAN",
     "RunFolder",

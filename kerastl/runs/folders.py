@@ -15,7 +15,12 @@ from kerastl.runs.locks import LOCK
 
 CONFIG = "config.toml"
 PLAN = "search.json"  # the plan of a search, written before its first trial
+COMPARISON = "compare.json"  # the plan of a comparison, written before its first run
 FINISHED = "metrics.json"  # written when nothing is left to train
+COMPARED = "comparison.json"  # the same of a comparison
+
+# file that says what a folder is -> the command that makes it and goes on with it
+MARKS = {CONFIG: "finetune", PLAN: "search", COMPARISON: "compare"}
 
 
 class RunFolder(LockedFiles):
@@ -86,11 +91,15 @@ class RunFolder(LockedFiles):
                 f"{path} holds a search: its best run is {path}/best, and `kerastl search "
                 f"--resume {path}` goes on with it."
             )
+        if mark == CONFIG and (path / COMPARISON).is_file():
+            raise UsageError(
+                f"{path} holds a comparison, whose runs are the folders in it: give one of "
+                f"them; `kerastl compare --resume {path}` goes on with it."
+            )
         if not (path / mark).is_file():
-            command = "finetune" if mark == CONFIG else "search"
             raise UsageError(
                 f"{path} holds no run (no {mark}): give the folder that a command such "
-                f"as `kerastl {command}` named at its end."
+                f"as `kerastl {MARKS[mark]}` named at its end."
             )
         return cls(path)
 
@@ -102,7 +111,13 @@ class RunFolder(LockedFiles):
     @property
     def has_run(self) -> bool:
         """Whether there is something to go on with."""
-        return self.exists(CONFIG) or self.exists(PLAN)
+        return any(map(self.exists, MARKS))
+
+    @property
+    def command(self) -> str:
+        """The command that makes such a folder and goes on with it."""
+        # a search has a configuration as well
+        return next((MARKS[m] for m in reversed(MARKS) if self.exists(m)), MARKS[CONFIG])
 
     def discard(self) -> None:
         """Take away a folder in which nothing was written, and give the lock back.
@@ -162,11 +177,11 @@ def _check_is_folder(path: Path) -> None:
 def _check_empty(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()} - {LOCK}
     names = {name for name in names if not atomic.is_temporary(name)}
-    if FINISHED in names:
+    if {FINISHED, COMPARED} & names:
         raise UsageError(
             f"{path} holds a finished run, which is not overwritten: give another folder."
         )
-    if {CONFIG, PLAN} & names:
+    if MARKS.keys() & names:
         raise UsageError(
             f"{path} holds a run that did not come to its end: go on with it by --resume "
             f"{path}, or give another folder."

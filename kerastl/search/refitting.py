@@ -3,14 +3,13 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerastl.bases import get_base
 from kerastl.data import Data
-from kerastl.errors import KerastlError
-from kerastl.finetuning.planning import choose_image_size, read_schedule
-from kerastl.options import Options, difference, from_toml
+from kerastl.finetuning.inner import FINISHED, find_state, train_inside
+from kerastl.finetuning.planning import read_schedule
+from kerastl.options import Options
 from kerastl.runs import RunFolder
 from kerastl.search.candidates import apply_parameters
 from kerastl.search.plans import Plan
@@ -50,17 +49,13 @@ def refit_winner(
         Run in `best/`.
     """
     options, data = describe_winner(plan, data, winner, refit=refit)
-    path = folder.path / BEST
-    wanted = replace(options, image_size=_image_size(options, data))
-    state = _find_state(path, wanted)
-    if state == "other":
-        folder.remove_folder(BEST)
+    state = find_state(folder.path / BEST, options, data)
     start_tensorflow()
-    if state == "finished":
+    if state == FINISHED:
         from kerastl.finetuning import load_run
 
-        return load_run(path, data)
-    return _train(options, data, path, resume=state == "begun", verbose=verbose)
+        return load_run(folder.path / BEST, data)
+    return train_inside(folder, BEST, options, data, state=state, verbose=verbose)
 
 
 def describe_winner(
@@ -99,59 +94,3 @@ def keep_schedule(schedule: Schedule, fits: Sequence[Mapping[str, Any]]) -> Sche
 def _shorten(stage: Stage, epochs: int) -> Stage:
     warmup = min(stage.warmup_epochs, epochs)
     return replace(stage, epochs=epochs, warmup_epochs=warmup, patience=None)
-
-
-def _find_state(path: Path, wanted: Options) -> str:
-    """Say what `best/` holds: nothing, the winner's run finished or begun, or another."""
-    if not path.exists():
-        return "none"
-    try:
-        found = RunFolder.open(path)
-        then = from_toml(found.read_text("config.toml"))
-    except KerastlError:  # cut off before there was a run in it
-        return "other"
-    same = replace(wanted, weights=then.weights)  # a name then is a path or a source now
-    if difference(then, same):
-        return "other"
-    return "finished" if found.finished and not _is_open(found) else "begun"
-
-
-def _is_open(folder: RunFolder) -> bool:
-    return folder.exists("checkpoint/progress.json")
-
-
-def _image_size(options: Options, data: Data) -> tuple[int, int]:
-    return choose_image_size(options, data, get_base(options.base))
-
-
-def _train(
-    options: Options, data: Data, path: Path, *, resume: bool, verbose: str | int
-) -> "Run":
-    from kerastl.finetuning import finetune
-    from kerastl.models import build_model
-
-    base = get_base(options.base)
-    model = build_model(
-        options.base,
-        num_classes=data.num_classes,
-        weights=options.weights,
-        image_size=_image_size(options, data),
-        pooling=options.pooling,
-        hidden=options.hidden,
-        dropout=options.dropout,
-        multi_label=data.multi_label,
-        class_names=data.class_names,
-        seed=options.seed,
-    )
-    return finetune(
-        model,
-        data,
-        schedule=read_schedule(options, base),
-        seed=options.seed,
-        out=path,
-        resume=resume,
-        verbose=verbose,
-        cache_budget=options.cache_budget,
-        activations=options.activations,
-        evaluate=True,
-    )
