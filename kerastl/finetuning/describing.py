@@ -1,7 +1,7 @@
 """Stages, epochs and times in words, for the terminal. No Keras."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerastl.bases.row import AUXILIARY_WEIGHT
@@ -17,7 +17,7 @@ from kerastl.finetuning.choices import (
     list_splits,
 )
 from kerastl.finetuning.costs import StageCost
-from kerastl.stages import Stage
+from kerastl.stages import HEAD, Stage
 
 GIGA, TERA = 1e9, 1e12
 SMALLEST = 1e-3  # what is less is not worth its digits
@@ -91,6 +91,24 @@ def describe_heads(places: Sequence[str]) -> list[str]:
     heads = "an auxiliary head" if len(places) == 1 else "auxiliary heads"
     share = f"loss times {AUXILIARY_WEIGHT:g}, work not counted"
     return [f"with {heads} on {' and '.join(places)} in training, {share}"]
+
+
+def describe_rates(rates: Mapping[str, float]) -> list[str]:
+    """Say in a line which rate each block trains at; no line where all have the same.
+
+    Args:
+        rates: Of `list_rates`.
+
+    Example:
+
+    >>> describe_rates({"head": 0.01, "block3": 0.005, "block2": 0.0025})
+    ['at most 0.01 for the head, 0.005 for block3, 0.0025 for block2']
+    """
+    if len(set(rates.values())) < 2:
+        return []
+    named = {"the head" if name == HEAD else name: rate for name, rate in rates.items()}
+    parts = [f"{rate:.3g} for {name}" for name, rate in named.items()]
+    return [f"at most {', '.join(parts)}"]
 
 
 def describe_gain(gain: float) -> str:
