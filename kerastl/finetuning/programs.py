@@ -164,7 +164,7 @@ class Programs:
         )
         program = self._kept.pop(signature, None)
         if program is None:
-            program = Program(view_model(task.model), task, cached=cached)
+            program = Program(_assist_view(task.model), task, cached=cached)
             program.share()
         program.restart(task.stage)
         self._kept[signature] = program
@@ -180,11 +180,13 @@ class Programs:
         return sum(program.count_bytes() for program in self._kept.values())
 
 
+def _assist_view(model: keras.Model) -> keras.Model:
+    assisted = assist_model(model)
+    return view_model(model) if assisted is model else assisted  # a view as well
+
+
 def view_model(model: keras.Model) -> keras.Model:
     """Return another model over the same layers, to compile instead of this one."""
-    assisted = assist_model(model)
-    if assisted is not model:  # a view as well
-        return assisted
     view = keras.Model(model.inputs, model.outputs, name=model.name)
     view.kerastl = get_info(model)
     return view
