@@ -4,14 +4,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from kerastl.errors import UsageError
 from kerastl.stages import Stage, check_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FEWEST_STEPS = 20  # of which a curve can be made
 SHARE = 12  # the slope at a step is that of a line through 2/12 of all steps around it
@@ -47,7 +49,7 @@ class RateTest:
     explosion: float | None
     notes: tuple[str, ...] = ()
 
-    def plot(self) -> Figure:
+    def plot(self) -> "Figure":
         """Draw the loss over the rate, with the suggestion.
 
         Returns:
@@ -98,16 +100,16 @@ class RateTest:
         ]
         if self.explosion is not None:
             lines.append(f"At {self.explosion:.2g} it exploded.")
-        low, high = self.suggestion / 10, self.suggestion * 3
+        low, high = self.suggestion / 10, self.suggestion * 10
         lines.append(
-            "The test sees the first steps from one start alone, so it is right to a "
-            "factor of about three; many epochs may want less. To be sure, search "
+            "The test sees the first steps from one start alone: what is best over many "
+            "epochs may be up to ten times lower or higher. To know, search "
             f"learning_rate=loguniform({low:.2g},{high:.2g})."
         )
         return lines
 
     def _describe_failure(self) -> str:
-        if len(self.table) < FEWEST_STEPS:
+        if self.explosion is not None and self.table["smoothed"].isna().all():
             return (
                 f"The loss exploded within {len(self.table)} steps, at {self.explosion:.2g}"
                 ": there is no curve to read. Start the test at a lower rate."

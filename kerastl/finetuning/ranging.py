@@ -204,6 +204,8 @@ def _train(
     view = view_model(model)
     freeze_layers(view, layer_table(model), stage)
     batches = math.ceil(len(rows) / stage.batch_size)
+    # `fit` stops an epoch there
+    batches = min(batches, keras.config.max_steps_per_epoch() or batches)
     task = StageTask(
         model=view,
         stage=replace(stage, epochs=math.ceil(len(walk.rates) / batches)),
