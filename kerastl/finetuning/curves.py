@@ -96,8 +96,9 @@ class RateTest:
         lines = [
             f"Take learning_rate={self.suggestion:g}: there the loss fell fastest "
             "(steepest descent of the range test, Smith 2017).",
-            f"It was lowest at {self.lowest:.2g}: higher rates made it rise.",
         ]
+        if self.lowest < self.table["rate"].iloc[-1]:
+            lines.append(f"It was lowest at {self.lowest:.2g}: higher rates made it rise.")
         if self.explosion is not None:
             lines.append(f"At {self.explosion:.2g} it exploded.")
         low, high = self.suggestion / 10, self.suggestion * 10

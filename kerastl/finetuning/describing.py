@@ -30,6 +30,8 @@ def describe_stage(stage: Stage) -> str:
 
     >>> describe_stage(Stage(name="top", unfreeze=15, epochs=3))
     'trains the last 15 layers for 3 epochs at 0.001'
+    >>> describe_stage(Stage(name="all", unfreeze="all", rate_decay=0.5))
+    'trains everything for 10 epochs at 0.001, times 0.5 for each block down'
     """
     if stage.solver == "exact":
         return "solves the head exactly"
@@ -38,7 +40,9 @@ def describe_stage(stage: Stage) -> str:
         named = {"head": "the head", "all": "everything"}
         what = named.get(stage.unfreeze, f"{stage.unfreeze} and above")
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
-    return f"trains {what} for {epochs} at {stage.learning_rate:g}"
+    down = f", times {stage.rate_decay:g} for each block down"
+    rate = f"{stage.learning_rate:g}{'' if stage.rate_decay == 1 else down}"
+    return f"trains {what} for {epochs} at {rate}"
 
 
 def describe_cost(cost: StageCost, limit: str) -> list[str]:

@@ -8,6 +8,22 @@ import tensorflow as tf
 from keras import ops
 
 
+class Blocks:
+    """How far down each variable is, and the factor of each depth.
+
+    The factors are a variable, so that graphs serve every decay. An optimizer would track
+    one of its own as part of its state, which is saved and has to be that of Keras.
+
+    Args:
+        depths: Of the variables an optimizer was built with.
+    """
+
+    def __init__(self, depths: Sequence[int]):
+        self.depths = tuple(depths)
+        ones = np.ones(max(depths, default=0) + 1)
+        self.factors = keras.Variable(ones, trainable=False, name="factors")
+
+
 class BlockRates:
     """What makes an optimizer take a share of its learning rate for some variables.
 
@@ -21,19 +37,17 @@ class BlockRates:
         Args:
             depths: In the order of the variables it was built with.
         """
-        self._depths = tuple(depths)
-        # a variable, so that graphs serve every factor; no part of the state, as it follows
-        # from the stage
-        ones = np.ones(max(depths, default=0) + 1)
-        self._factors = keras.Variable(ones, trainable=False, name="factors")
+        self.blocks = Blocks(depths)
 
     def set_decay(self, decay: float) -> None:
         """Set what the rate is multiplied with for each block down from the head."""
-        self._factors.assign(float(decay) ** np.arange(self._factors.shape[0]))
+        factors = self.blocks.factors
+        factors.assign(float(decay) ** np.arange(factors.shape[0]))
 
     def scale(self, rate: tf.Tensor, place: int) -> tf.Tensor:
         """Return the rate of the variable at a place, in the dtype of the given one."""
-        return rate * ops.cast(self._factors[self._depths[place]], rate.dtype)
+        factor = self.blocks.factors[self.blocks.depths[place]]
+        return rate * ops.cast(factor, rate.dtype)
 
     def update_step(
         self,
