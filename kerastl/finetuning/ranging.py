@@ -34,7 +34,7 @@ from kerastl.seeds import derive_seed
 from kerastl.stages import Schedule, Stage
 
 
-class TestedOptions(TypedDict, total=False):
+class StepOptions(TypedDict, total=False):
     """Settings of `kerastl.Stage` that a range test takes: those of a step."""
 
     batch_size: int
@@ -60,7 +60,7 @@ def find_learning_rate(
     max_rate: float = 10.0,
     seed: int = 0,
     cache_budget: int | None = None,
-    **options: Unpack[TestedOptions],
+    **options: Unpack[StepOptions],
 ) -> RateTest:
     """Find a learning rate for a stage by a range test, without a run.
 
@@ -82,7 +82,7 @@ def find_learning_rate(
         max_rate: The last step's rate.
         seed: Decides the order of images and all else that is random.
         cache_budget: As in `finetune`.
-        **options: Settings of the stage, as `TestedOptions` lists them.
+        **options: Settings of the stage, as `StepOptions` lists them.
 
     Returns:
         RateTest: `str` of it says what to do, `suggestion` is the rate.
@@ -116,8 +116,8 @@ def find_learning_rate(
     return read_curve(rates, losses, stage, steps=steps, notes=notes)
 
 
-def _check_settings(options: TestedOptions, schedule: object, unfreeze: object) -> None:
-    known = sorted(TestedOptions.__annotations__)
+def _check_settings(options: StepOptions, schedule: object, unfreeze: object) -> None:
+    known = sorted(StepOptions.__annotations__)
     for name in options:
         if name not in known:
             raise UsageError(
@@ -136,7 +136,7 @@ def _choose_stage(
     data: Data,
     schedule: str | Schedule | Stage | Sequence[Stage] | None,
     unfreeze: str | int,
-    options: TestedOptions,
+    options: StepOptions,
 ) -> Stage:
     tested = Stage(name="rates", unfreeze=unfreeze) if schedule is None else schedule
     stage = prepare_schedule(model, data, tested, options).stages[0]
