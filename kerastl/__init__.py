@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from kerastl.evaluation import wilson_interval as wilson_interval
     from kerastl.finetuning import Ensemble as Ensemble
     from kerastl.finetuning import Explanation as Explanation
+    from kerastl.finetuning import RateTest as RateTest
     from kerastl.finetuning import Run as Run
     from kerastl.finetuning import explain as explain
     from kerastl.finetuning import extract_features as extract_features
+    from kerastl.finetuning import find_learning_rate as find_learning_rate
     from kerastl.finetuning import finetune as finetune
     from kerastl.finetuning import load_run as load_run
     from kerastl.models import build_model as build_model
@@ -72,6 +74,7 @@ _HOMES = {
     "Explanation": "finetuning",
     "KerastlError": "errors",
     "Options": "options",
+    "RateTest": "finetuning",
     "Run": "finetuning",
     "SCHEDULES": "schedules",
     "Schedule": "stages",
@@ -92,6 +95,7 @@ _HOMES = {
     "decode_image": "data",
     "explain": "finetuning",
     "extract_features": "finetuning",
+    "find_learning_rate": "finetuning",
     "find_threshold": "evaluation",
     "finetune": "finetuning",
     "get_base": "bases",
@@ -121,6 +125,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "Explanation",
     "KerastlError",
     "Options",
+    "RateTest",
     "Run",
     "SCHEDULES",
     "Schedule",
@@ -141,6 +146,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "decode_image",
     "explain",
     "extract_features",
+    "find_learning_rate",
     "find_threshold",
     "finetune",
     "get_base",

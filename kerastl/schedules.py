@@ -108,7 +108,8 @@ def resolve_schedule(
         blocks: The base's block names from the image upwards.
         changes: Stage fields to change in every stage; a tuple or list gives one value per
             stage. A single `learning_rate` sets the first stage's; later stages keep their
-            ratio to it. None changes nothing.
+            ratio to it. A single `rate_decay` leaves out stages of the head alone, where
+            it has no effect. None changes nothing.
         head_rate: Of a named schedule, as in `named_schedule`.
 
     Returns:
@@ -161,6 +162,12 @@ def _values_per_stage(schedule: Schedule, field: str, value: Any) -> list[Any]:
         # multiplied in this order, a change to the value it has is exactly that value
         first = schedule.stages[0].learning_rate
         return [value * (stage.learning_rate / first) for stage in schedule]
+    if field == "rate_decay":  # a head's stage stays the one that trials have in common
+        heads = [stage.unfreeze == HEAD for stage in schedule]
+        kept = [stage.rate_decay for stage in schedule]
+        check = dataclasses.replace(schedule.stages[0], rate_decay=value)
+        pairs = zip(heads, kept, strict=True)
+        return [one if head else check.rate_decay for head, one in pairs]
     return [value] * len(schedule)
 
 
@@ -189,6 +196,56 @@ def plan_freeze(layers: Sequence[LayerInfo], stage: Stage) -> dict[str, bool]:
     return {layer.name: _trains(layer, layer.name in unfrozen, stage) for layer in layers}
 
 
+def measure_depths(layers: Sequence[LayerInfo]) -> dict[str, int]:
+    """Count for every layer how many blocks down from the head it is.
+
+    Args:
+        layers: All layers of the model, in `model.layers` order.
+
+    Returns:
+        Layer name -> 0 for the head, 1 for the base's top block, 2 for the next one.
+
+    Example:
+
+    >>> layers = [LayerInfo("conv", "block1", False, 9), LayerInfo("bn", "block2", True, 4),
+    ...           LayerInfo("predictions", "head", False, 5)]
+    >>> measure_depths(layers)
+    {'conv': 2, 'bn': 1, 'predictions': 0}
+    """
+    downwards = [HEAD, *reversed(_list_blocks(layers)), PREPROCESSING]
+    return {layer.name: downwards.index(layer.block) for layer in layers}
+
+
+def list_rates(layers: Sequence[LayerInfo], stage: Stage) -> dict[str, float]:
+    """Return the learning rate of the head and of each block that a stage trains.
+
+    Args:
+        layers: As for `plan_freeze`.
+        stage: Says what is unfrozen, at what rate and with what decay of it.
+
+    Returns:
+        Block -> highest rate, from the head down; blocks without weights that train are
+        left out.
+
+    Example:
+
+    >>> layers = [LayerInfo("conv", "block1", False, 9),
+    ...           LayerInfo("predictions", "head", False, 5)]
+    >>> list_rates(layers, Stage(name="all", unfreeze="all", rate_decay=0.25))
+    {'head': 0.001, 'block1': 0.00025}
+    """
+    plan, depths = plan_freeze(layers, stage), measure_depths(layers)
+    trained = [one for one in layers if plan[one.name] and one.parameters]
+    found = {depths[one.name]: one.block for one in trained}
+    rate, decay = stage.learning_rate, stage.rate_decay
+    return {found[depth]: rate * decay**depth for depth in sorted(found)}
+
+
+def _list_blocks(layers: Sequence[LayerInfo]) -> list[str]:
+    blocks = dict.fromkeys(layer.block for layer in layers)
+    return [block for block in blocks if block not in (HEAD, PREPROCESSING)]
+
+
 def _trains(layer: LayerInfo, unfrozen: bool, stage: Stage) -> bool:
     if layer.block in (HEAD, PREPROCESSING):
         return layer.block == HEAD
@@ -201,8 +258,7 @@ def _trains(layer: LayerInfo, unfrozen: bool, stage: Stage) -> bool:
 def _unfrozen_names(layers: Sequence[LayerInfo], unfreeze: str | int) -> set[str]:
     if isinstance(unfreeze, int):
         return _last_names(layers, unfreeze)
-    blocks = list(dict.fromkeys(layer.block for layer in layers))
-    blocks = [block for block in blocks if block not in (HEAD, PREPROCESSING)]
+    blocks = _list_blocks(layers)
     if unfreeze == HEAD:
         return set()
     if unfreeze == ALL:

@@ -40,7 +40,7 @@ class Stage:
             the last n layers of the whole model as in `model.layers[-n:]`; or `"all"`. The
             head always trains.
         epochs: Passes over the training images.
-        learning_rate: The highest rate of the stage.
+        learning_rate: The highest rate of the stage: the head's.
         optimizer: `"adam"`, `"sgd"`, `"adamw"` or `"rmsprop"`; a fresh one each stage.
         momentum: Of `"sgd"` alone. Default 0.9.
         weight_decay: Decoupled decay per step, as in Keras' optimizers. Default 0.
@@ -50,6 +50,10 @@ class Stage:
         step_epochs: Epochs between two steps of `"step"`.
         step_factor: What the rate is multiplied with at each step.
         warmup_epochs: Epochs of linear rise from zero before the schedule starts.
+        rate_decay: What the rate is multiplied with for each block down from the head: at
+            0.5 the top block of the base trains at half the head's rate, the next at a
+            quarter. Above 0, at most 1, the default. Howard and Ruder (ULMFiT, ACL 2018)
+            took 1 / 2.6, about 0.38.
         patience: Stop after this many epochs without a better validation score; None never.
         restore_best: End the stage with its best epoch's weights, not the last one's.
         augment: Names out of `AUGMENTATIONS`, applied to training images alone.
@@ -82,6 +86,7 @@ class Stage:
     step_epochs: int = 7
     step_factor: float = 0.1
     warmup_epochs: int = 0
+    rate_decay: float = 1.0
     patience: int | None = None
     restore_best: bool = True
     augment: tuple[str, ...] = ()
@@ -155,6 +160,7 @@ _RANGES = {
     "step_epochs": (1, math.inf, True),
     "step_factor": (_SMALLEST, 1.0, False),
     "warmup_epochs": (0, math.inf, True),
+    "rate_decay": (_SMALLEST, 1.0, False),
     "label_smoothing": (0.0, 0.99, False),
 }
 

@@ -42,6 +42,7 @@ EXAMPLES = {
     "step_epochs": 2,
     "step_factor": 0.5,
     "warmup_epochs": 50,
+    "rate_decay": 0.4,
     "patience": 3,
     "augment": ["flip", "crop"],
     "class_weight": "balanced",

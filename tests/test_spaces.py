@@ -48,6 +48,7 @@ VALUES = {
     "step_epochs": [2],
     "step_factor": [0.5],
     "warmup_epochs": [0, 2],
+    "rate_decay": [1.0, 0.4],
     "patience": [None, 3],
     "restore_best": [True, False],
     "augment": [(), ("flip", "crop")],

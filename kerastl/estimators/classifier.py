@@ -64,6 +64,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         step_epochs: Epochs between steps of `"step"`.
         step_factor: Factor at each of them.
         warmup_epochs: Epochs of linear rise.
+        rate_decay: Factor of the rate for each block down from the head.
         patience: Epochs without gain after which a stage stops.
         restore_best: Whether a stage ends with its best epoch.
         augment: Names of augmentations.
@@ -112,6 +113,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         step_epochs: int | None = None,
         step_factor: float | None = None,
         warmup_epochs: int | None = None,
+        rate_decay: float | None = None,
         patience: int | None = None,
         restore_best: bool | None = None,
         augment: Sequence[str] | None = None,
@@ -140,6 +142,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         self.step_epochs = step_epochs
         self.step_factor = step_factor
         self.warmup_epochs = warmup_epochs
+        self.rate_decay = rate_decay
         self.patience = patience
         self.restore_best = restore_best
         self.augment = augment

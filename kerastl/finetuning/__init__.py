@@ -5,9 +5,11 @@ from typing import Any
 __all__ = [
     "Ensemble",
     "Explanation",
+    "RateTest",
     "Run",
     "explain",
     "extract_features",
+    "find_learning_rate",
     "finetune",
     "load_run",
 ]
@@ -15,9 +17,11 @@ __all__ = [
 _HOMES = {
     "Ensemble": "ensembles",
     "Explanation": "explaining",
+    "RateTest": "curves",
     "Run": "results",
     "explain": "explaining",
     "extract_features": "features",
+    "find_learning_rate": "ranging",
     "finetune": "training",
     "load_run": "loading",
 }

@@ -1,13 +1,16 @@
 """Freezing layers and compiling a model for one stage: the one place that does either."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from kerastl.data.batches import Arrays
-from kerastl.finetuning.signatures import choose_decay, needs_one_hot
-from kerastl.schedules import plan_freeze
+from kerastl.finetuning.optimizers import SCALED, BlockRates
+from kerastl.finetuning.signatures import choose_decay, needs_one_hot, scales_rates
+from kerastl.models import layer_table
+from kerastl.schedules import measure_depths, plan_freeze
 from kerastl.stages import LayerInfo, Stage
 
 
@@ -22,11 +25,23 @@ def freeze_layers(
     return plan
 
 
-def compile_stage(model: keras.Model, stage: Stage, *, multi_label: bool) -> None:
+def compile_stage(
+    model: keras.Model,
+    stage: Stage,
+    *,
+    multi_label: bool,
+    depths: Mapping[str, int] | None = None,
+) -> None:
     """Compile with a fresh optimizer, which Keras needs once the trainable set changed.
 
     Optimizer slots are created here rather than in the first step, so that a resumed run
     can assign them before it trains.
+
+    Args:
+        model: Its `trainable` flags set as the stage's.
+        stage: To compile for.
+        multi_label: Whether an image may have several labels.
+        depths: Of `measure_depths`, where the model is part of another. Default: its own.
     """
     model.compile(
         optimizer=build_optimizer(stage),
@@ -34,19 +49,31 @@ def compile_stage(model: keras.Model, stage: Stage, *, multi_label: bool) -> Non
         metrics=[build_accuracy(stage, multi_label=multi_label)],
     )
     model.optimizer.build(model.trainable_variables)
+    if isinstance(model.optimizer, BlockRates):
+        if depths is None:
+            depths = measure_depths(layer_table(model))
+        model.optimizer.set_depths(_list_depths(model, depths))
+        model.optimizer.set_decay(stage.rate_decay)
+
+
+def _list_depths(model: keras.Model, depths: Mapping[str, int]) -> list[int]:
+    found = {id(v): depths[layer.name] for layer in model.layers for v in layer.weights}
+    # those of auxiliary heads are in no layer of the model
+    return [found.get(id(variable), 0) for variable in model.trainable_variables]
 
 
 def build_optimizer(stage: Stage) -> keras.optimizers.Optimizer:
     """Return a new optimizer of the stage's kind at the stage's rate."""
-    rate, decay = stage.learning_rate, choose_decay(stage)
-    if stage.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=stage.momentum, weight_decay=decay)
-    kinds = {
+    kind = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
         "rmsprop": keras.optimizers.RMSprop,
-    }
-    return kinds[stage.optimizer](rate, weight_decay=decay)
+        "sgd": keras.optimizers.SGD,
+    }[stage.optimizer]
+    own = {"momentum": stage.momentum} if stage.optimizer == "sgd" else {}
+    if scales_rates(stage):
+        kind = SCALED[kind]
+    return kind(stage.learning_rate, weight_decay=choose_decay(stage), **own)
 
 
 def build_loss(stage: Stage, *, multi_label: bool) -> keras.losses.Loss:

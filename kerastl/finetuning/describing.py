@@ -1,7 +1,7 @@
 """Stages, epochs and times in words, for the terminal. No Keras."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerastl.bases.row import AUXILIARY_WEIGHT
@@ -17,7 +17,7 @@ from kerastl.finetuning.choices import (
     list_splits,
 )
 from kerastl.finetuning.costs import StageCost
-from kerastl.stages import Stage
+from kerastl.stages import HEAD, Stage
 
 GIGA, TERA = 1e9, 1e12
 SMALLEST = 1e-3  # what is less is not worth its digits
@@ -30,6 +30,8 @@ def describe_stage(stage: Stage) -> str:
 
     >>> describe_stage(Stage(name="top", unfreeze=15, epochs=3))
     'trains the last 15 layers for 3 epochs at 0.001'
+    >>> describe_stage(Stage(name="all", unfreeze="all", rate_decay=0.5))
+    'trains everything for 10 epochs at 0.001, times 0.5 for each block down'
     """
     if stage.solver == "exact":
         return "solves the head exactly"
@@ -38,7 +40,9 @@ def describe_stage(stage: Stage) -> str:
         named = {"head": "the head", "all": "everything"}
         what = named.get(stage.unfreeze, f"{stage.unfreeze} and above")
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
-    return f"trains {what} for {epochs} at {stage.learning_rate:g}"
+    down = f", times {stage.rate_decay:g} for each block down"
+    rate = f"{stage.learning_rate:g}{'' if stage.rate_decay == 1 else down}"
+    return f"trains {what} for {epochs} at {rate}"
 
 
 def describe_cost(cost: StageCost, limit: str) -> list[str]:
@@ -91,6 +95,24 @@ def describe_heads(places: Sequence[str]) -> list[str]:
     heads = "an auxiliary head" if len(places) == 1 else "auxiliary heads"
     share = f"loss times {AUXILIARY_WEIGHT:g}, work not counted"
     return [f"with {heads} on {' and '.join(places)} in training, {share}"]
+
+
+def describe_rates(rates: Mapping[str, float]) -> list[str]:
+    """Say in a line which rate each block trains at; no line where all have the same.
+
+    Args:
+        rates: Of `list_rates`.
+
+    Example:
+
+    >>> describe_rates({"head": 0.01, "block3": 0.005, "block2": 0.0025})
+    ['at most 0.01 for the head, 0.005 for block3, 0.0025 for block2']
+    """
+    if len(set(rates.values())) < 2:
+        return []
+    named = {"the head" if name == HEAD else name: rate for name, rate in rates.items()}
+    parts = [f"{rate:.3g} for {name}" for name, rate in named.items()]
+    return [f"at most {', '.join(parts)}"]
 
 
 def describe_gain(gain: float) -> str:

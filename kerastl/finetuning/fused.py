@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kerastl.finetuning.optimizers import SCALED, BlockRates
+
 # updates one variable by one gradient; the last is the variable's place in the slots
 Update = Callable[[keras.Variable, tf.Tensor, int], None]
 # set to anything but None or False, they put more into a step than the kernels do
@@ -38,8 +40,8 @@ def supports_fused(optimizer: keras.optimizers.Optimizer) -> bool:
         optimizer: Built or not.
 
     Returns:
-        True for Adam, AdamW, SGD and RMSprop themselves with a learning rate that is a
-        number. False for every other class, subclasses among them; for clipping, moving
+        True for Adam, AdamW, SGD and RMSprop themselves, and with `BlockRates`, with a
+        learning rate that is a number. False for every other subclass; for clipping, moving
         averages, gradient accumulation, loss scaling, `amsgrad` and `centered`; for a rate
         that is a schedule or callable; for betas and rho above 0.9999; and inside a
         distribution strategy.
@@ -107,8 +109,8 @@ def apply_fused(
     dtypes = {variable.dtype for variable in variables}
     updates = {dtype: prepare(optimizer, dtype) for dtype in dtypes}
     for gradient, variable in pairs:
-        _decay(optimizer, variable)
         place = optimizer._get_variable_index(variable)
+        _decay(optimizer, variable, place)
         updates[variable.dtype](variable, tf.cast(gradient, variable.dtype), place)
         if variable.constraint is not None:
             variable.assign(variable.constraint(variable))
@@ -126,6 +128,7 @@ def _is_plain(gradient: tf.Tensor | None, variable: keras.Variable) -> bool:
 def _decay(
     optimizer: keras.optimizers.Optimizer,
     variable: keras.Variable,
+    place: int,
 ) -> None:
     """Take the decoupled decay off a variable, before its update as Keras does."""
     if optimizer.weight_decay is None:
@@ -133,9 +136,14 @@ def _decay(
     if not optimizer._use_weight_decay(variable.value):
         return
     rate = ops.cast(optimizer.learning_rate, variable.dtype)
+    rate = _scale(optimizer, rate, place)
     # rate times decay first: a scalar, and one pass over the variable less
     share = rate * ops.cast(optimizer.weight_decay, variable.dtype)
     variable.value.assign_sub(variable.value * share)
+
+
+def _scale(optimizer: keras.optimizers.Optimizer, rate: tf.Tensor, place: int) -> tf.Tensor:
+    return optimizer.scale(rate, place) if isinstance(optimizer, BlockRates) else rate
 
 
 # `ops.cast` makes a Python number a float32 tensor on its way to float64: Keras casts the
@@ -157,7 +165,7 @@ def _prepare_adam(optimizer: keras.optimizers.Adam, dtype: str) -> Update:
             v=optimizer._velocities[place].value.handle,
             beta1_power=power_1,
             beta2_power=power_2,
-            lr=rate,
+            lr=_scale(optimizer, rate, place),
             beta1=tf.constant(optimizer.beta_1, dtype),
             beta2=tf.constant(optimizer.beta_2, dtype),
             epsilon=tf.constant(optimizer.epsilon * root_2, dtype),
@@ -183,15 +191,16 @@ def _prepare_sgd(optimizer: keras.optimizers.SGD, dtype: str) -> Update:
     momentum = ops.cast(optimizer.momentum, dtype)
 
     def update(variable: keras.Variable, gradient: tf.Tensor, place: int) -> None:
+        own = _scale(optimizer, rate, place)
         if optimizer.momentum == 0:
             tf.raw_ops.ResourceApplyGradientDescent(
-                var=variable.value.handle, alpha=rate, delta=gradient
+                var=variable.value.handle, alpha=own, delta=gradient
             )
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.value.handle,
             accum=optimizer.momentums[place].value.handle,
-            lr=rate,
+            lr=own,
             grad=gradient,
             momentum=momentum,
             use_nesterov=optimizer.nesterov,
@@ -209,7 +218,7 @@ def _prepare_rmsprop(optimizer: keras.optimizers.RMSprop, dtype: str) -> Update:
             var=variable.value.handle,
             ms=optimizer._velocities[place].value.handle,
             mom=_find_momentum(optimizer, place).handle,
-            lr=rate,
+            lr=_scale(optimizer, rate, place),
             rho=tf.constant(optimizer.rho, dtype),
             momentum=tf.constant(optimizer.momentum, dtype),
             epsilon=tf.constant(optimizer.epsilon * excess, dtype),
@@ -244,3 +253,4 @@ _PREPARE: dict[type, Callable[[keras.optimizers.Optimizer, str], Update]] = {
     keras.optimizers.SGD: _prepare_sgd,
     keras.optimizers.RMSprop: _prepare_rmsprop,
 }
+_PREPARE |= {SCALED[kind]: prepare for kind, prepare in _PREPARE.items()}

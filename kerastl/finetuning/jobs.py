@@ -69,7 +69,7 @@ def run_job(
             from kerastl.finetuning.training import finetune
 
             return finetune(
-                _build(options, data, base),
+                build_start(options, data, base),
                 data,
                 schedule=shorten_schedule(schedule) if fast_dev_run else schedule,
                 seed=options.seed,
@@ -83,7 +83,8 @@ def run_job(
             )
 
 
-def _build(options: Options, data: Data, base: Base) -> "keras.Model":
+def build_start(options: Options, data: Data, base: Base) -> "keras.Model":
+    """Return the model that the options name, before any training; starts TensorFlow."""
     from kerastl.models import build_model
 
     return build_model(

@@ -16,11 +16,12 @@ from kerastl.finetuning.describing import (
     TERA,
     describe_cost,
     describe_heads,
+    describe_rates,
     describe_stage,
     show_number,
 )
 from kerastl.options import Options
-from kerastl.schedules import check_schedule, resolve_schedule
+from kerastl.schedules import check_schedule, list_rates, resolve_schedule
 from kerastl.stages import STAGE_FIELDS, Schedule
 from kerastl.weights import PRETRAINED, find_obstacle, resolve_weights
 
@@ -192,7 +193,8 @@ def _plan_stages(
     lines = []
     for cost in costs:
         lines.append(f"stage     {_describe_training(cost, network)}")
-        found = describe_cost(cost, name_limit(options.cache_budget))
+        found = describe_rates(list_rates(network.layers, cost.stage))
+        found += describe_cost(cost, name_limit(options.cache_budget))
         found += describe_heads(list_heads(network, cost.cut))
         lines += [f"          {line}" for line in found]
     return [*lines, f"costs     {_describe_sum(costs)}"]

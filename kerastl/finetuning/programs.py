@@ -18,10 +18,12 @@ from kerastl.finetuning.cuts import (
     split_model,
     whole_model,
 )
+from kerastl.finetuning.optimizers import BlockRates
 from kerastl.finetuning.signatures import Signature, choose_decay, needs_one_hot
 from kerastl.finetuning.steps import build_trackers
 from kerastl.finetuning.tasks import StageTask
-from kerastl.models import get_info
+from kerastl.models import get_info, layer_table
+from kerastl.schedules import measure_depths
 from kerastl.stages import Stage
 
 KEPT = 8  # programs of one model
@@ -31,8 +33,9 @@ SHARE = 4  # their optimizers together take at most this part of the free memory
 class Program:
     """A model compiled for one kind of stage, split or whole, and its traced graphs.
 
-    Learning rate, batch size, epochs, seed, the decay's strength and all weights may change
-    from stage to stage; whatever else a graph depends on is in its `Signature`.
+    Learning rate and its decay, batch size, epochs, seed, the strength of weight decay and
+    all weights may change from stage to stage; whatever else a graph depends on is in its
+    `Signature`.
 
     Args:
         model: To be compiled.
@@ -42,7 +45,8 @@ class Program:
 
     def __init__(self, model: keras.Model, task: StageTask, *, cached: bool):
         self.model = model
-        compile_stage(model, task.stage, multi_label=task.multi_label)
+        depths = measure_depths(layer_table(task.model))  # of which a head is a part
+        compile_stage(model, task.stage, multi_label=task.multi_label, depths=depths)
         build_trackers(model, _one_label(task))
         self.split: Split = whole_model(model)
         if cached:
@@ -119,6 +123,8 @@ class Program:
         optimizer.learning_rate = stage.learning_rate
         if isinstance(optimizer.weight_decay, keras.Variable):
             optimizer.weight_decay.assign(choose_decay(stage))
+        if isinstance(optimizer, BlockRates):
+            optimizer.set_decay(stage.rate_decay)
 
     def count_bytes(self) -> int:
         """Return what the optimizer's variables take."""
@@ -158,7 +164,7 @@ class Programs:
         )
         program = self._kept.pop(signature, None)
         if program is None:
-            program = Program(_view(task.model), task, cached=cached)
+            program = Program(_assist_view(task.model), task, cached=cached)
             program.share()
         program.restart(task.stage)
         self._kept[signature] = program
@@ -174,10 +180,13 @@ class Programs:
         return sum(program.count_bytes() for program in self._kept.values())
 
 
-def _view(model: keras.Model) -> keras.Model:
+def _assist_view(model: keras.Model) -> keras.Model:
     assisted = assist_model(model)
-    if assisted is not model:  # a view as well
-        return assisted
+    return view_model(model) if assisted is model else assisted  # a view as well
+
+
+def view_model(model: keras.Model) -> keras.Model:
+    """Return another model over the same layers, to compile instead of this one."""
     view = keras.Model(model.inputs, model.outputs, name=model.name)
     view.kerastl = get_info(model)
     return view

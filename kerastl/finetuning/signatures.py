@@ -7,7 +7,7 @@ from kerastl.stages import MIXING, Stage
 # what stages may differ in whose heads train beside each other: rates, and when to stop
 OWN = (
     "learning_rate", "weight_decay", "lr_schedule", "step_epochs", "step_factor",
-    "warmup_epochs", "patience", "restore_best",
+    "warmup_epochs", "rate_decay", "patience", "restore_best",
 )  # fmt: skip
 ADAMW_DECAY = 0.004  # what AdamW has in Keras unless told
 
@@ -21,6 +21,7 @@ class Signature:
     optimizer: str
     momentum: float
     decays: bool
+    scales: bool
     label_smoothing: float
     one_hot: bool
     normalization: str
@@ -50,6 +51,7 @@ class Signature:
             optimizer=stage.optimizer,
             momentum=stage.momentum,
             decays=choose_decay(stage) is not None,
+            scales=scales_rates(stage),
             label_smoothing=stage.label_smoothing,
             one_hot=needs_one_hot(stage),
             normalization=normalization,
@@ -61,6 +63,11 @@ def choose_decay(stage: Stage) -> float | None:
     if stage.optimizer == "adamw":
         return stage.weight_decay or ADAMW_DECAY
     return stage.weight_decay or None
+
+
+def scales_rates(stage: Stage) -> bool:
+    """Return whether blocks have rates of their own; then optimizers do more in a step."""
+    return stage.rate_decay != 1
 
 
 def needs_one_hot(stage: Stage) -> bool:
@@ -78,5 +85,5 @@ def is_companion(first: Stage, second: Stage) -> bool:
     (True, False)
     """
     same = {name: getattr(first, name) for name in OWN}
-    decays = [choose_decay(stage) is not None for stage in (first, second)]
-    return replace(second, **same) == first and decays[0] == decays[1]
+    kinds = [(choose_decay(s) is None, scales_rates(s)) for s in (first, second)]
+    return replace(second, **same) == first and kinds[0] == kinds[1]

@@ -50,6 +50,7 @@ class StageOptions(TypedDict, total=False):
     step_epochs: int
     step_factor: float
     warmup_epochs: int
+    rate_decay: float | Sequence[float]
     patience: int | None
     restore_best: bool
     augment: Sequence[str]

@@ -166,6 +166,10 @@ class Options:
     step_epochs: int | None = _stage_option("epochs between steps of `step`", "N")
     step_factor: float | None = _stage_option("factor at each step of `step`", "SHARE")
     warmup_epochs: int | None = _stage_option("epochs of linear rise from zero", "N")
+    rate_decay: float | tuple[float, ...] | None = _option(
+        None, read_per_stage, "training",
+        "factor of the rate for each block down from the head", like="SHARE",
+    )  # fmt: skip
     patience: int | None = _stage_option("stop after N epochs without a better one", "N")
     restore_best: bool | None = _option(
         None, read_switch, "training", "end a stage with its best epoch, not its last"

@@ -51,6 +51,7 @@ class SearchOptions(TypedDict, total=False):
     step_epochs: int
     step_factor: float
     warmup_epochs: int
+    rate_decay: float
     patience: int | None
     restore_best: bool
     augment: Sequence[str]
