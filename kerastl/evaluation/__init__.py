@@ -15,6 +15,7 @@ _HOMES = {
     "compare_predictions": "comparing",
     "find_threshold": "threshold",
     "judge_threshold": "threshold",
+    "probe_features": "probes",
     "score": "scoring",
     "wilson_interval": "intervals",
 }
