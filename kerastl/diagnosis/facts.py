@@ -106,7 +106,7 @@ class Facts:
 
     @cached_property
     def nearest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances train to train (not of its group) and validation to train, and to which.
+        """Distances to the nearest of train: of train (other groups), of validation, which.
 
         Features count in units of their deviation over the training images.
         """
@@ -127,14 +127,11 @@ def make_folds(
     folds = min(int(limit("folds")), fewest)
     if len(kinds) < 2 or folds < 2 or len(labels) < limit("fewest images"):
         return None
-    cutter = StratifiedGroupKFold(
-        folds, shuffle=True, random_state=derive_seed(seed, "folds")
-    )
+    random_state = derive_seed(seed, "folds")
+    cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state)
     found = list(cutter.split(labels, labels, groups))
-    whole = all(
-        len(judged) and len(np.unique(labels[train])) > 1 for train, judged in found
-    )
-    return found if whole else None
+    whole = all(len(np.unique(labels[train])) > 1 for train, _ in found)
+    return [pair for pair in found if len(pair[1])] if whole else None
 
 
 def find_nearest(

@@ -1,13 +1,17 @@
 """Whether the model learned too little of the training images, or them by heart."""
 
+from typing import Any
+
 import numpy as np
 
 from kerastl.diagnosis.facts import Facts
+from kerastl.diagnosis.limits import limit
 from kerastl.diagnosis.rates import measure_pace
 from kerastl.diagnosis.records import NO, OVER, UNDER, UNKNOWN, YES, Verdict
 from kerastl.evaluation.intervals import Measure, measure_difference, measure_share
 from kerastl.evaluation.pairing import paired_interval
 
+_LONGER, _SEEN = 3, 5  # times the epochs; epochs that show whether a loss still falls
 _LAST = 3  # epochs at the end that a loss is averaged over
 _Z = 1.96  # standard errors either side in a 95 % interval
 _REGULARIZED = {"augment": ["crop"], "dropout": 0.5, "patience": 3}
@@ -34,7 +38,7 @@ def judge_under(facts: Facts) -> Verdict:
         f"linear head on frozen features, asked of images it has not seen, by {lead} more."
     )
     measures = {"training accuracy": own, "lead of the linear head": lead}
-    if lead.low <= 0:
+    if lead.low <= limit("lead"):
         return Verdict(UNDER, NO, evidence, "", measures)
     return Verdict(UNDER, YES, evidence, facts.write(_learn_more(facts)), measures)
 
@@ -43,15 +47,15 @@ def _both_ways(first: np.ndarray, second: np.ndarray) -> tuple[tuple, tuple]:
     return (first, second), (second, first)
 
 
-def _learn_more(facts: Facts) -> dict[str, object]:
-    """Train longer where the loss was still falling, else let more of the model learn."""
+def _learn_more(facts: Facts) -> dict[str, Any]:
+    """Take trained weights, or train longer, or hold back less where that did not help."""
     if facts.pretrained:
         return dict(facts.pretrained)
-    losses = [row["loss"] for row in facts.rows][-5:]
+    losses = [row["loss"] for row in facts.rows][-_SEEN:]
     falling = len(losses) < _LAST or measure_pace(losses).low > 0
-    if falling:
-        return {"epochs": 3 * max(stage.epochs for stage in facts.stages)}
-    return {"schedule": "fine-tune"}
+    if not falling and any(stage.augment for stage in facts.stages):
+        return {"augment": [], "dropout": 0.0}
+    return {"epochs": _LONGER * max(stage.epochs for stage in facts.stages)}
 
 
 def judge_over(facts: Facts) -> Verdict:
@@ -76,8 +80,8 @@ def judge_over(facts: Facts) -> Verdict:
     rise = _measure_rise(facts, rows[best], after)
     trained = float(np.mean([row["loss"] for row in after]))
     evidence += (
-        f" since epoch {rows[best]['epoch']} of {rows[-1]['epoch']} the validation loss rose "
-        f"by {rise} from {rows[best]['val_loss']:.3f}, the training loss went from "
+        f" since epoch {rows[best]['epoch']} of {rows[-1]['epoch']} the validation loss "
+        f"rose by {rise} from {rows[best]['val_loss']:.3f}, the training loss went from "
         f"{rows[best]['loss']:.3f} to {trained:.3f}."
     )
     measures["rise"] = rise

@@ -29,9 +29,10 @@ JUDGES: dict[str, Callable[[Facts], Verdict]] = {
     UNDER: judge_under,
     OVER: judge_over,
 }
-# what a cause makes look like a fault of its own: a rate at which nothing is learned looks
-# like a model too small, wrong labels and other images like one that learned by heart
-EXPLAINED = {UNDER: (RATE,), OVER: (SHIFT, NOISE, RATE)}
+# what a cause makes look like a fault of its own: a rate at which nothing is learned, or an
+# epoch chosen on other images, like a model that learned too little; wrong labels and
+# other images like one that learned by heart
+EXPLAINED = {UNDER: (SHIFT, RATE), OVER: (SHIFT, NOISE, RATE)}
 
 
 def judge(facts: Facts, notes: tuple[str, ...] = ()) -> Diagnosis:

@@ -34,13 +34,11 @@ def judge_leakage(facts: Facts) -> Verdict:
     if known.any() and not known.all():
         evidence += f" The model is right on {seen} of these, on {unseen} of the others."
         measures |= {"accuracy on known": seen, "accuracy on others": unseen}
-    holds = YES if measure.low > limit("leak") else NO
-    if holds == NO and len(known) < limit("fewest images"):
-        return Verdict(LEAKAGE, UNKNOWN, evidence, facts.check, measures)
-    suspects = _name_copies(facts, known, shared, place) if holds == YES else ()
-    return Verdict(
-        LEAKAGE, holds, evidence, facts.check * (holds == YES), measures, suspects
-    )
+    if measure.low <= limit("leak"):
+        holds = UNKNOWN if len(known) < limit("fewest images") else NO
+        return Verdict(LEAKAGE, holds, evidence, "", measures)
+    suspects = _name_copies(facts, known, shared, place)
+    return Verdict(LEAKAGE, YES, evidence, facts.check, measures, suspects)
 
 
 def find_copies(facts: Facts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

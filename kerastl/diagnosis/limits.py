@@ -74,6 +74,17 @@ LIMITS = {
         "times the epochs run that would be missing at the pace seen; up to that longer "
         "training is the remedy, beyond it a higher rate",
     ),
+    "mostly right": Limit(
+        0.5,
+        "share of the way from always answering the commonest class to every answer right; "
+        "there a loss above that of guessing means that a few answers are wrong with a "
+        "certainty which only steps too large give",
+    ),
+    "lead": Limit(
+        0.02,
+        "lower bound of a linear head's lead on training images; which epoch is kept, by "
+        "luck on validation, moves the training accuracy by about that",
+    ),
     "few images": Limit(
         16, "batch size below which the batch, too, makes the loss jump (32 is usual)"
     ),

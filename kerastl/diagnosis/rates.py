@@ -50,8 +50,17 @@ def _find_unstable(
         f"{len(rises)} epochs; over the second half it is {later} (median, range)."
     )
     often = jumps >= max(2, limit("jumps") * len(rises))
-    lost = later.low > facts.guessing and losses[-1] >= losses[0]
+    lost = later.low > facts.guessing and (
+        losses[-1] >= losses[0] or _is_mostly_right(facts, number)
+    )
     return (told, measures) if often or lost else None
+
+
+def _is_mostly_right(facts: Facts, number: int) -> bool:
+    """Return whether a stage's last training accuracy is nearer to all than to guessing."""
+    last = [row["accuracy"] for row in facts.rows if row["stage_index"] == number][-1]
+    commonest = np.bincount(facts.train.labels).max() / len(facts.train)
+    return last > commonest + limit("mostly right") * (1 - commonest)
 
 
 def _slow_down(
@@ -85,6 +94,9 @@ def _judge_pace(facts: Facts, losses: Sequence[float]) -> Verdict:
     steady = late.value >= limit("pace") * early.value
     far = missing > limit("more epochs") * len(losses)
     if done < limit("progress") and steady and far:
+        if facts.pretrained:  # whose head is on other features
+            evidence += " That head is on features of another base, so it is no measure."
+            return Verdict(RATE, UNKNOWN, evidence, "", measures)
         rate = facts.stages[0].learning_rate
         evidence += f" Its rate was {rate:g}: too low."
         again = facts.write({"learning_rate": rate * _FACTOR})

@@ -98,7 +98,7 @@ class Diagnosis:
 
     @property
     def main(self) -> Verdict | None:
-        """The first cause that holds, which others may follow from; None where none does."""
+        """The first cause that holds, from which others may follow; None without one."""
         held = (verdict for verdict in self.verdicts if verdict.holds == YES)
         return next(held, None)
 

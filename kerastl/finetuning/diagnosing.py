@@ -154,7 +154,7 @@ def _is_on_disk(run: "Run") -> bool:
 def _write_flags(changes: Mapping[str, Any]) -> list[str]:
     words = []
     for name, value in changes.items():
-        text = ",".join(value) if isinstance(value, list) else f"{value}"
+        text = (",".join(value) or "none") if isinstance(value, list) else f"{value}"
         words += [f"--{name.replace('_', '-')}", text]
     return words
 
