@@ -117,10 +117,10 @@ def try_base(name: str, data: "Data", candidate: tuple, settings: Settings) -> O
 
 def score(data: "Data", candidate: tuple, seed: int) -> "RankedBase":
     """Return what `kerastl rank` says of one base."""
-    from kerastl.advice.probes import FOLDS
     from kerastl.advice.ranking import score_base
     from kerastl.advice.samples import make_folds
     from kerastl.bases import get_base
+    from kerastl.evaluation.probes import FOLDS
 
     base, weights, side = candidate
     folds = make_folds(replace(data, test=None), FOLDS, seed)

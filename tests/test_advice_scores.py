@@ -10,11 +10,11 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kerastl.advice import h_score, leep, log_me, nce, probe_features
-from kerastl.advice.probes import PENALTIES, Probe, solve_path
+from kerastl.advice import h_score, leep, log_me, nce
 from kerastl.advice.similarity import measure_gain
 from kerastl.advice.transferability import fit_precisions
 from kerastl.errors import UsageError
+from kerastl.evaluation.probes import PENALTIES, Probe, probe_features, solve_path
 
 SHAPES = [(30, 5), (60, 20), (24, 24), (20, 50)]
 

@@ -24,6 +24,7 @@ LADDER = (
     "spaces",
     "runs",
     "evaluation",
+    "diagnosis",
     "reporting",
     "weights",
     "networks",

@@ -72,6 +72,7 @@ def test_all_notebooks_are_there():
         "01_quickstart.ipynb",
         "02_hybrid_finetuning.ipynb",
         "03_search.ipynb",
+        "05_why_is_validation_falling.ipynb",
     ]
 
 
@@ -116,10 +117,17 @@ def check_resumed_search(notebook, folder):
     assert "test accuracy" in shown(notebook)
 
 
+def check_diagnoses(notebook, folder):
+    """The shift shows after two steps of training; that of over-fitting takes all of it."""
+    assert "over-fitting: " in shown(notebook)
+    assert "Look at this first: distribution shift." in shown(notebook)
+
+
 CHECKS = {
     "01_quickstart": check_quick_start,
     "02_hybrid_finetuning": check_resumed_run,
     "03_search": check_resumed_search,
+    "05_why_is_validation_falling": check_diagnoses,
 }
 
 

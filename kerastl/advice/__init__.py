@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerastl.advice.advising import Advice as Advice
     from kerastl.advice.advising import advise as advise
-    from kerastl.advice.probes import probe_features as probe_features
     from kerastl.advice.ranking import Ranking as Ranking
     from kerastl.advice.ranking import rank_bases as rank_bases
     from kerastl.advice.transferability import h_score as h_score
@@ -22,7 +21,6 @@ _HOMES = {
     "leep": "transferability",
     "log_me": "transferability",
     "nce": "transferability",
-    "probe_features": "probes",
     "rank_bases": "ranking",
 }
 __all__ = [
@@ -33,7 +31,6 @@ __all__ = [
     "leep",
     "log_me",
     "nce",
-    "probe_features",
     "rank_bases",
 ]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerastl.advice.probes import FOLDS
 from kerastl.advice.rules import find_amount, find_level
 from kerastl.advice.samples import make_folds
 from kerastl.bases import Base
 from kerastl.bases.operations import Network
 from kerastl.data import Data
 from kerastl.evaluation.intervals import Measure
+from kerastl.evaluation.probes import FOLDS
 
 if TYPE_CHECKING:
     from kerastl.advice.similarity import Similarity

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kerastl.advice.probes import FOLDS, probe_features
 from kerastl.advice.samples import FEWEST, Folds, draw_sample, make_folds
 from kerastl.advice.transferability import h_score, log_me
 from kerastl.bases import Base, get_base
@@ -17,6 +16,7 @@ from kerastl.data import Data, Split
 from kerastl.errors import UsageError
 from kerastl.evaluation.intervals import Measure
 from kerastl.evaluation.layout import html_table, text_table
+from kerastl.evaluation.probes import FOLDS, probe_features
 from kerastl.finetuning.planning import check_weights, choose_image_size
 from kerastl.options import Options
 from kerastl.weights import PRETRAINED

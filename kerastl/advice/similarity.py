@@ -6,10 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerastl.advice.probes import Probe, probe_features
 from kerastl.advice.samples import Folds
 from kerastl.data import Split
 from kerastl.evaluation.intervals import CONFIDENCE, Measure
+from kerastl.evaluation.probes import Probe, probe_features
 from kerastl.finetuning.features import extract_features
 from kerastl.models import build_model, get_info
 from kerastl.weights.resolving import RANDOM

@@ -17,6 +17,7 @@ _HOMES = {
     "compare_repeats": "repeats",
     "find_threshold": "threshold",
     "judge_threshold": "threshold",
+    "probe_features": "probes",
     "score": "scoring",
     "wilson_interval": "intervals",
 }

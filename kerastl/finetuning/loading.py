@@ -6,13 +6,14 @@ import numpy as np
 
 from kerastl.data import Data
 from kerastl.data.sources import ARRAYS
+from kerastl.diagnosis import Diagnosis
 from kerastl.errors import DataError, UsageError
 from kerastl.evaluation import Calibration, Scores
 from kerastl.finetuning.checkpoints import Progress
 from kerastl.finetuning.planning import load_data
 from kerastl.finetuning.results import Run
 from kerastl.finetuning.resuming import CONFIG, SOURCE
-from kerastl.finetuning.writing import CALIBRATION
+from kerastl.finetuning.writing import CALIBRATION, DIAGNOSIS
 from kerastl.models import load_model
 from kerastl.options import from_toml
 from kerastl.runs import RunFolder
@@ -65,6 +66,8 @@ def load_run(path: str | Path, data: Data | None = None) -> Run:
     run.probabilities = _read_probabilities(folder)
     if folder.exists(CALIBRATION):
         run.calibration = Calibration.from_dict(folder.read_json(CALIBRATION))
+    if folder.exists(DIAGNOSIS):
+        run.diagnosis = Diagnosis.from_dict(folder.read_json(DIAGNOSIS))
     return run
 
 

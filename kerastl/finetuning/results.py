@@ -8,10 +8,12 @@ import keras
 import pandas as pd
 
 from kerastl.data import Data
+from kerastl.diagnosis import Diagnosis
 from kerastl.errors import UsageError
 from kerastl.evaluation import Calibration, Scores, Threshold, score
 from kerastl.finetuning.calibrating import calibrate_run, find_run_threshold
 from kerastl.finetuning.checkpoints import Progress
+from kerastl.finetuning.diagnosing import diagnose_run
 from kerastl.finetuning.explaining import explain
 from kerastl.finetuning.mapping import choose_shown, map_split, predict_with_features
 from kerastl.finetuning.selecting import find_best
@@ -51,6 +53,7 @@ class Run:
         settings: dict of seed, engine and max_steps.
         folder: RunFolder it is written to, or None.
         calibration: What `calibrate` found, or None.
+        diagnosis: What `diagnose` found, or None.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Run:
         self.folder: RunFolder | None = None
         self.progress = Progress()
         self.calibration: Calibration | None = None
+        self.diagnosis: Diagnosis | None = None
         self.scores: dict[str, Scores] = {}
         self.probabilities: dict[str, np.ndarray] = {}
         self.features: dict[str, np.ndarray] = {}  # of the images that a map shows
@@ -175,6 +179,22 @@ class Run:
                 is out of range.
         """
         return find_run_threshold(self, accuracy, confidence)
+
+    def diagnose(self) -> Diagnosis:
+        """Say why validation is below training or falls, and what to try next.
+
+        Judged are leakage, another kind of images in validation, wrong labels, the learning
+        rate, under-fitting and over-fitting, by the rows of the history and by linear
+        classifiers on features of the base before training. The test split is not read.
+        With a folder, it is written there and to the report.
+
+        Returns:
+            Diagnosis; `print` it, or see `.main` and `.verdicts`.
+
+        Raises:
+            UsageError: There is no validation split, or images may have several labels.
+        """
+        return diagnose_run(self)
 
     def evaluate(self, *, tta: str | Sequence[str] = ()) -> Scores:
         """Score the test split: the one number nothing was chosen by.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kerastl.finetuning.results import Run
 
 CALIBRATION = "calibration.json"
+DIAGNOSIS = "diagnosis.json"
 
 
 def write_results(folder: RunFolder, run: "Run") -> None:
@@ -35,6 +36,8 @@ def write_results(folder: RunFolder, run: "Run") -> None:
     folder.write_arrays("samples.npz", collect_samples(run, predictions))
     folder.write_arrays("embeddings.npz", collect_maps(run))
     folder.write_json(FINISHED, metrics)
+    if run.diagnosis is not None:
+        folder.write_json(DIAGNOSIS, run.diagnosis.to_dict())
     write_calibration(folder, run)
     folder.remove(PROGRESS)  # first: without it the other two are not looked for
     for name in (run.progress.start_file, run.progress.epoch_file):
@@ -46,6 +49,12 @@ def write_calibration(folder: RunFolder, run: "Run") -> None:
     """Write what calibrating the run found, if it was, and the report."""
     if run.calibration is not None:
         folder.write_json(CALIBRATION, run.calibration.to_dict())
+    write_report(folder)
+
+
+def write_diagnosis(folder: RunFolder, run: "Run") -> None:
+    """Write what the run was diagnosed with, and the report."""
+    folder.write_json(DIAGNOSIS, run.diagnosis.to_dict())
     write_report(folder)
 
 

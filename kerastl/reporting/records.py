@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kerastl.diagnosis.records import Diagnosis
 from kerastl.errors import DataError, UsageError
 from kerastl.evaluation.calibration import Calibration
 from kerastl.evaluation.scores import Scores
@@ -28,7 +29,10 @@ _LOST = {
     "environment.json": "versions are not shown",
 }
 # only some runs have these
-_EXTRA = {"calibration.json": "its reliability diagram is not shown"}
+_EXTRA = {
+    "calibration.json": "its reliability diagram is not shown",
+    "diagnosis.json": "what the run was diagnosed with is not shown",
+}
 _TEXT_COLUMNS = ("split", "name", "label", "predicted")
 _NUMBER_COLUMNS = ("stage_index", "epoch", "loss", "accuracy", "val_loss")
 _NUMBER_COLUMNS += ("val_accuracy", "seconds")
@@ -64,6 +68,7 @@ class RunRecord:
         maps: Maps of the features, by split.
         environment: environment.json.
         calibration: calibration.json, of a run that was calibrated.
+        diagnosis: diagnosis.json, of a run that was diagnosed.
         missing: One sentence per file that is missing or cannot be read.
     """
 
@@ -78,6 +83,7 @@ class RunRecord:
     maps: tuple[FeatureMap, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
+    diagnosis: Diagnosis | None = None
     missing: tuple[str, ...] = ()
 
     @property
@@ -164,6 +170,10 @@ def _read_environment(path: Path) -> dict[str, Any]:
 
 def _read_calibration(path: Path) -> dict[str, Any]:
     return {"calibration": Calibration.from_dict(read_json(path))}
+
+
+def _read_diagnosis(path: Path) -> dict[str, Any]:
+    return {"diagnosis": Diagnosis.from_dict(read_json(path))}
 
 
 def read_json(path: Path) -> Any:
@@ -267,4 +277,5 @@ _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "embeddings.npz": _read_maps,
     "environment.json": _read_environment,
     "calibration.json": _read_calibration,
+    "diagnosis.json": _read_diagnosis,
 }

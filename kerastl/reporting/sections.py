@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from kerastl.diagnosis.records import Verdict
 from kerastl.evaluation.layout import format_share, html_table
 from kerastl.evaluation.scores import Scores
 from kerastl.evaluation.sentences import describe, quote
@@ -134,6 +135,29 @@ def _tabulate_classes(scores: Scores) -> str:
     return page.folded(f"All {len(rows):,} classes", table) if many else table
 
 
+def show_diagnosis(record: RunRecord, figures: dict[str, bytes]) -> str:
+    """Return why validation is below training, where that was asked."""
+    found = record.diagnosis
+    if found is None:
+        return ""
+    rows = [[each.name, each.holds, each.evidence, each.next] for each in found.ranked]
+    return page.section(
+        "Diagnosis",
+        page.paragraph(found.headline),
+        html_table(["cause", "holds", "evidence", "next"], rows),
+        *map(_list_suspects, found.ranked),
+        *(page.paragraph(note, "note") for note in found.notes),
+    )
+
+
+def _list_suspects(verdict: Verdict) -> str:
+    if not verdict.suspects:
+        return ""
+    rows = [[suspect.name, suspect.reason] for suspect in verdict.suspects]
+    title = f"{verdict.name}: {len(rows)} images to look at"
+    return page.folded(title, html_table(["image", "why"], rows))
+
+
 def show_calibration(record: RunRecord, figures: dict[str, bytes]) -> str:
     """Return how sure the model is against how often it is right, where it was measured."""
     if record.calibration is None:
@@ -260,6 +284,7 @@ ORDER: tuple[Callable[[RunRecord, dict[str, bytes]], str], ...] = (
     say_summary,
     show_training,
     show_scores,
+    show_diagnosis,
     show_calibration,
     show_mistakes,
     show_heatmaps,

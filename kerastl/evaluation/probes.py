@@ -58,20 +58,39 @@ def probe_features(features: np.ndarray, labels: np.ndarray, folds: Folds) -> Pr
     >>> print(probe_features(noise + 9 * labels[:, None], labels, folds).accuracy)
     1.000 (0.912 to 1.000)
     """
+    found, penalties = predict_folds(features, labels, folds)
+    kinds = np.unique(labels)
+    return Probe(kinds[found.argmax(axis=1)] == labels, penalties)
+
+
+def predict_folds(
+    features: np.ndarray, labels: np.ndarray, folds: Folds
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Predict each image by a linear head that was solved without it, as `probe_features`.
+
+    Args:
+        features: `(n, d)` floats.
+        labels: `(n,)` whole numbers.
+        folds: Rows to solve on and rows to judge; each row is judged once.
+
+    Returns:
+        Probabilities `(n, kinds)` of the labels there are, in ascending order; the
+        penalty of each fold.
+    """
     kinds, labels = np.unique(labels, return_inverse=True)
-    guesses = np.zeros((len(folds), len(PENALTIES), len(labels)), "int64")
+    found = np.zeros((len(PENALTIES), len(labels), len(kinds)))
     losses = np.zeros((len(folds), len(PENALTIES)))
     for number, (train, judged) in enumerate(folds):
-        found = solve_path(features[train], labels[train], features[judged], len(kinds))
-        for place, probabilities in enumerate(found):
-            guesses[number, place, judged] = probabilities.argmax(axis=1)
+        path = solve_path(features[train], labels[train], features[judged], len(kinds))
+        for place, probabilities in enumerate(path):
+            found[place, judged] = probabilities
             own = probabilities[np.arange(len(judged)), labels[judged]]
             losses[number, place] = -np.log(np.maximum(own, LEAST)).sum()
-    right = np.zeros(len(labels), bool)
     chosen = [int(np.argmin(losses.sum(axis=0) - own)) for own in losses]
-    for number, (_, judged) in enumerate(folds):
-        right[judged] = guesses[number, chosen[number], judged] == labels[judged]
-    return Probe(right, tuple(PENALTIES[place] for place in chosen))
+    kept = np.zeros(found.shape[1:])
+    for place, (_, judged) in zip(chosen, folds, strict=True):
+        kept[judged] = found[place, judged]
+    return kept, tuple(PENALTIES[place] for place in chosen)
 
 
 def solve_path(
