@@ -5,9 +5,10 @@ Run as a script it trains with both, in a precision of its own, and prints the d
 
 import json
 import sys
+from contextlib import contextmanager
 
 import numpy as np
-from engines import compare
+from engines import compare, measure
 
 IMAGES = (10, 6, 4)  # of each class: 15 to train on and 5 to validate on, or all to train
 BATCH, WHOLE_BATCH = 9, 5
@@ -110,9 +111,11 @@ def train(engine: str, base: str, case: str, **changes):
     model = kerastl.build_model(
         base, num_classes=3, weights=None, image_size=side, **model_settings
     )
+    data = make_data(factors, side)
+    enliven(model, data.train.pixels(side))
     return kerastl.finetune(
         model,
-        make_data(factors, side),
+        data,
         engine=engine,
         verbose=0,
         # whoever looks has a head trained by `fit`, epoch by epoch
@@ -121,16 +124,60 @@ def train(engine: str, base: str, case: str, **changes):
     )
 
 
+def enliven(model, pixels: np.ndarray) -> None:
+    """Give BatchNorm layers the statistics of the images, as pretrained ones have.
+
+    Without, each of the many layers of MobileNetV2 shrinks what comes in, up to features of
+    1e-12: no engine could then train it to anything else than the other does.
+    """
+    import keras
+
+    kind = keras.layers.BatchNormalization
+    layers = [layer for layer in model.layers if isinstance(layer, kind)]
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    model(pixels.astype(keras.config.floatx()), training=True)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+
+
+@contextmanager
+def watch_ends():
+    """Give the weights that each stage begins and ends with, even if they are not kept."""
+    from kerastl.finetuning import loop
+
+    keep, ends = loop._StageRun._keep, []
+
+    def note(self) -> str:
+        places = {id(weight): place for place, weight in enumerate(self.job.model.weights)}
+        start = [self.start[places[id(weight)]] for weight in self.moving]
+        ends.append((start, [weight.numpy() for weight in self.moving]))
+        return keep(self)
+
+    loop._StageRun._keep = note
+    try:
+        yield ends
+    finally:
+        loop._StageRun._keep = keep
+
+
 def contrast(base: str, case: str) -> dict:
-    """Train with both engines and return how far apart they are."""
+    """Train with both engines and return how far apart they are, and how far they went."""
     from kerastl.models import predict_probabilities
 
-    plain, auto = train("plain", base, case), train("auto", base, case)
+    with watch_ends() as first:
+        plain = train("plain", base, case)
+    with watch_ends() as second:
+        auto = train("auto", base, case)
     pixels = plain.data.train.pixels(plain.model.input_shape[1])
-    first, second = (predict_probabilities(run.model, pixels) for run in (plain, auto))
+    one, other = (predict_probabilities(run.model, pixels) for run in (plain, auto))
+    ends = zip(first, second, strict=True)
     return {
         **compare(plain, auto),
-        "classes": bool((first.argmax(axis=1) == second.argmax(axis=1)).all()),
+        "ends": float(max(measure(mine[1], theirs[1]).max() for mine, theirs in ends)),
+        "moved": min(float(np.median(measure(end, start))) for start, end in first),
+        "classes": bool((one.argmax(axis=1) == other.argmax(axis=1)).all()),
         "epochs": len(plain.history),
         "planned": sum(stage.epochs for stage in plain.schedule),
     }

@@ -39,11 +39,15 @@ def train(engine: str, base: str, case: str, **settings):
     )
 
 
+def measure(first, second) -> np.ndarray:
+    """Return the largest difference of each pair of arrays, relative to their size."""
+    pairs = zip(first, second, strict=True)
+    return np.array([np.abs(a - b).max() / (np.abs(a).max() + 1e-30) for a, b in pairs])
+
+
 def compare(first, second) -> dict:
-    """Return the largest differences of weights and of history, relative to their size."""
-    pairs = zip(first.model.get_weights(), second.model.get_weights(), strict=True)
-    # numpy's largest, which is NaN where one number is
-    weights = np.max([np.abs(a - b).max() / (np.abs(a).max() + 1e-30) for a, b in pairs])
+    """Return the largest differences of weights and of history; NaN where one number is."""
+    weights = measure(first.model.get_weights(), second.model.get_weights()).max()
     columns = [c for c in first.history if c not in ("seconds", "stage", "is_best")]
     apart = first.history[columns] - second.history[columns]
     history = np.abs(apart.to_numpy("float64")).max()
