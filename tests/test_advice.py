@@ -418,10 +418,9 @@ def test_the_command_is_one_that_the_program_takes(advice):
     assert given.param == ["batch_size=16,32", "learning_rate=loguniform(0.0033,0.03)"]
 
 
-def test_less_time_means_fewer_trials_then_a_cheaper_schedule(digits, monkeypatch):
-    from kerastl.advice import timing
-
-    monkeypatch.setattr(timing, "measure_speed", lambda *_: Speed(rate=2e10, setup=1.0))
+def test_less_time_means_fewer_trials_then_a_cheaper_schedule(digits, advice, monkeypatch):
+    measured = advice.evidence, Speed(rate=2e10, setup=1.0)
+    monkeypatch.setattr(advising, "gather_evidence", lambda *_, **__: measured)
     found = [
         kerastl.advise(digits, base="tiny", minutes=m) for m in (100, 4, 1.5, 0.5, 0.1)
     ]
