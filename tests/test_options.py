@@ -51,6 +51,7 @@ EXAMPLES = {
     "label_smoothing": 0.1,
     "normalize": "data",
     "seed": 7,
+    "split_seed": 8,
     "out": Path("runs/x"),
 }
 BAD = {
@@ -79,6 +80,7 @@ BAD = {
     "restore_best": [1],
     "label_smoothing": [1],
     "seed": [-1, 2**31, 1.5],
+    "split_seed": [-1, 2**31, 1.5],
 }
 
 

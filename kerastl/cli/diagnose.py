@@ -9,7 +9,7 @@ from kerastl.startup import start_tensorflow
 
 _EXAMPLES = (
     "kerastl diagnose runs/finetune-1",
-    "kerastl diagnose runs/finetune-1 --json > diagnosis.json",
+    "kerastl diagnose runs/finetune-1 --json",
 )
 
 
