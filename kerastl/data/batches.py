@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerastl.data.augmentation import Augmentation
+from kerastl.data.rows import Reader
 from kerastl.seeds import derive_seed
 
 
@@ -68,6 +69,7 @@ class TrainingBatches(keras.utils.PyDataset):
         super().__init__(workers=1)
         self.arrays, self.batch_size, self.seed = arrays, batch_size, seed
         self.augmentation, self.max_steps = augmentation, max_steps
+        self._pixels = Reader(getattr(arrays, "pixels", None))
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -89,7 +91,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return images, labels, self.arrays.weights[chosen]
 
     def _augment(self, chosen: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = self.arrays.pixels[chosen], self.arrays.labels[chosen]
+        images, labels = self._pixels[chosen], self.arrays.labels[chosen]
         if self.augmentation is None:
             return images.astype("float32"), labels
         if labels.ndim == 1:
@@ -103,6 +105,7 @@ class EvaluationBatches(keras.utils.PyDataset):
     def __init__(self, arrays: Arrays, *, batch_size: int, max_steps: int | None = None):
         super().__init__(workers=1)
         self.arrays, self.batch_size, self.max_steps = arrays, batch_size, max_steps
+        self._pixels = Reader(getattr(arrays, "pixels", None))
 
     def __len__(self) -> int:
         steps = math.ceil(len(self.arrays) / self.batch_size)
@@ -110,4 +113,4 @@ class EvaluationBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.arrays.pixels[part].astype("float32"), self.arrays.labels[part]
+        return self._pixels[part].astype("float32"), self.arrays.labels[part]

@@ -13,6 +13,7 @@ import numpy as np
 
 from kerastl.data.classes import count_classes
 from kerastl.data.listing import SPLITS, Listing
+from kerastl.data.rows import walk_images
 from kerastl.errors import StorageError, check_choice
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Split:
         """Yield the SHA-256 of each image's content, in order, reading in threads."""
         if self.images is not None:
             shape = repr(self.images.shape[1:]).encode()
-            for image in self.images:
+            for image in walk_images(self.images):
                 yield hashlib.sha256(shape + image.tobytes()).digest()
             return
         with ThreadPoolExecutor() as pool:

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from kerastl.data.inspection import Inspection, digest_pixels, inspect_files
+from kerastl.data.rows import walk_images
 
 # Measured on 1,000 CIFAR-10 images and 396 photos saved again (JPEG of quality 30 to 90,
 # GIF, WebP) or resized (by 0.5 to 2): at each setting 97 % or more stayed within 4 bits,
@@ -44,21 +45,24 @@ def duplicate_groups(paths: Sequence[str | os.PathLike]) -> np.ndarray:
     return join_links(first, near_pairs(inspection, first))
 
 
-def duplicate_groups_of_arrays(images: np.ndarray) -> np.ndarray:
+def duplicate_groups_of_arrays(
+    images: np.ndarray, rows: Sequence[int] | None = None
+) -> np.ndarray:
     """Group rows of an image array that are equal to the bit.
 
     Args:
         images: `(n, height, width, channels)`.
+        rows: To look at. Default: all.
 
     Returns:
-        int64 `(n,)`: for each image the index of the first image of its group.
+        int64 `(n,)`: for each of these images the index of the first image of its group.
 
     Example:
 
     >>> duplicate_groups_of_arrays(np.zeros((3, 2, 2, 3), "uint8"))
     array([0, 0, 0])
     """
-    return _first_of_equal(map(digest_pixels, images))
+    return _first_of_equal(map(digest_pixels, walk_images(images, rows)))
 
 
 def exact_groups(inspection: Inspection) -> np.ndarray:

@@ -13,6 +13,7 @@ from kerastl.data.dataset import Data, Split
 from kerastl.data.labels import Rule
 from kerastl.data.listing import SPLITS, Listing
 from kerastl.data.reading import shown_rule
+from kerastl.data.rows import take_images
 from kerastl.data.shares import Shares
 from kerastl.data.sources import ARRAYS, list_source
 from kerastl.data.splits import check_shares
@@ -227,6 +228,6 @@ def _build_split(
         ()
         if listing.images is not None
         else tuple(listing.samples[row].path for row in rows),
-        None if listing.images is None else listing.images[rows],
+        None if listing.images is None else take_images(listing.images, rows),
         None if budget is None else math.ceil(budget * share),
     )

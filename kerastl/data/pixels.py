@@ -175,6 +175,15 @@ def _allocate(shape: tuple[int, ...], budget: int) -> np.ndarray:
     return _map_file(folder, shape)
 
 
+def map_pixels(shape: tuple[int, ...]) -> np.memmap:
+    """Return an array of zeros in a temporary file that goes away with it.
+
+    Raises:
+        StorageError: The disk has no room for it.
+    """
+    return _map_file(_cache_folder(math.prod(shape)), shape)
+
+
 def _cache_folder(size: int) -> Path:
     """Make a folder of our own with room for `size` bytes."""
     home = os.environ.get("XDG_CACHE_HOME")

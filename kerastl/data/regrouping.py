@@ -10,6 +10,7 @@ import numpy as np
 
 from kerastl.data.dataset import Data, Split
 from kerastl.data.listing import SPLITS
+from kerastl.data.rows import take_images
 from kerastl.data.shares import find_copies
 from kerastl.data.sources import ARRAYS
 from kerastl.data.splits import check_shares, merge_groups, split_folds, split_samples
@@ -69,7 +70,7 @@ def take_rows(split: Split, rows: np.ndarray, name: str) -> Split | None:
         labels,
         tuple(split.names[row] for row in rows),
         tuple(split.paths[row] for row in rows) if split.paths else (),
-        None if split.images is None else split.images[rows],
+        None if split.images is None else take_images(split.images, rows),
         None if split.budget is None else -(-split.budget * len(rows) // len(split)),
     )
 

@@ -103,7 +103,7 @@ def find_copies(listing: Listing, rows: np.ndarray) -> np.ndarray:
     from kerastl.data.duplicates import duplicate_groups, duplicate_groups_of_arrays
 
     if listing.images is not None:
-        return duplicate_groups_of_arrays(listing.images[rows])
+        return duplicate_groups_of_arrays(listing.images, rows)
     return duplicate_groups([listing.samples[row].path for row in rows])
 
 

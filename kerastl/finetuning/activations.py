@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import kerastl
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
+from kerastl.data.rows import Reader
 from kerastl.errors import UsageError
 from kerastl.finetuning.choices import AS_COMPUTED, WIDTHS
 from kerastl.finetuning.cuts import Boundary, Split, build_prefix_model
@@ -346,10 +347,10 @@ def digest_array(array: np.ndarray) -> str:
     found = _digests.get(id(array))
     if found is not None and found[0]() is array:
         return found[1]
-    digest = hashlib.blake2b(digest_size=16)
+    digest, reader = hashlib.blake2b(digest_size=16), Reader(array)
     rows = max(1, CHUNK // max(1, array[:1].nbytes))
     for first in range(0, len(array), rows):
-        digest.update(np.ascontiguousarray(array[first : first + rows]))
+        digest.update(np.ascontiguousarray(reader[first : first + rows]))
     if not array.flags.writeable:  # else it may have changed by the next time
         key = id(array)
         gone = weakref.ref(array, lambda _: _digests.pop(key, None))

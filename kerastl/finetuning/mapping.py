@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kerastl.data import Split
+from kerastl.data.rows import Reader
 from kerastl.errors import UsageError, check_choice
 from kerastl.evaluation.projections import (
     Projection,
@@ -40,13 +41,13 @@ def predict_with_features(
     Returns:
         Probabilities, float32 `(n, classes)`; features, float32 `(m, d)`.
     """
-    both = _join(model)
+    both, reader = _join(model), Reader(pixels)
     probabilities = np.empty((len(pixels), model.output_shape[-1]), np.float32)
     features = np.empty((len(rows), both.output_shape[0][-1]), np.float32)
     for start in range(0, len(pixels), batch_size):
         part = slice(start, start + batch_size)
         found, probabilities[part] = both.predict_on_batch(
-            np.ascontiguousarray(pixels[part])
+            np.ascontiguousarray(reader[part])
         )
         first, last = np.searchsorted(rows, (start, start + batch_size))
         features[first:last] = found[rows[first:last] - start]
