@@ -72,6 +72,7 @@ def test_all_notebooks_are_there():
         "01_quickstart.ipynb",
         "02_hybrid_finetuning.ipynb",
         "03_search.ipynb",
+        "04_compare_and_choose.ipynb",
         "05_why_is_validation_falling.ipynb",
     ]
 
@@ -115,6 +116,14 @@ def check_resumed_search(notebook, folder):
     assert len(results) == 2
     assert (folder / "runs/grid/best/model.keras").is_file()
     assert "test accuracy" in shown(notebook)
+
+
+def check_comparison(notebook, folder):
+    found = read(folder / "runs/compare/comparison.json")
+    assert [row["status"] for row in found["rows"]] == ["done"] * 3
+    assert found["conclusion"][0].split(".")[0] in shown(notebook)
+    assert "strategy" in shown(notebook)
+    assert "LogME" in shown(notebook)
 
 
 def check_diagnoses(notebook, folder):
