@@ -195,6 +195,7 @@ def test_the_command_line(tmp_path, capsys):
 
     folder = tmp_path / "run"
     line = "finetune --data digits --base tiny --schedule feature-extraction --epochs 1 "
+    line += "--learning-rate 1e-5 --quiet --out"
     assert (
         main([*line.split(), "--learning-rate", "1e-5", "--quiet", "--out", str(folder)])
         == 0
@@ -266,8 +267,8 @@ def make_facts(seed, *, shift=0.0, losses=(2.0, 1.0, 0.5, 0.3, 0.2), classes=3):
 
 
 def test_clean_splits_raise_no_alarm():
-    """Of 40 clean draws at most one says that the splits differ or leak."""
-    found = [make_facts(seed) for seed in range(40)]
+    """Of 12 clean draws at most one says that the splits differ or leak."""
+    found = [make_facts(seed) for seed in range(12)]
     alarms = [judge_shift(f).holds == YES or judge_leakage(f).holds == YES for f in found]
     assert sum(alarms) <= 1
 
@@ -304,7 +305,7 @@ def test_what_a_cause_explains_is_not_said_to_hold():
 
 
 def test_confident_learning_lists_what_is_contradicted():
-    """By hand: thresholds are 0.6 and 0.8; the last is surer of 0 than those labelled 0."""
+    """By hand: thresholds are 0.6 and 0.625; the last is surer of 0 than those of 0."""
     found = np.array(
         [[0.7, 0.3], [0.5, 0.5], [0.1, 0.9], [0.0, 1.0], [0.5, 0.5], [0.9, 0.1]]
     )

@@ -68,7 +68,7 @@ class Verdict:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """Why validation is below training or falls; `Run.diagnose` makes it.
 
@@ -143,6 +143,9 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join((self.headline, "", *map(str, self.ranked), "", *self.notes))
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         rows = [[v.name, v.holds, v.evidence, v.next] for v in self.ranked]
