@@ -10,9 +10,10 @@ from PIL import Image
 
 import kerastl
 from kerastl.bases import BASES
+from kerastl.bases.operations import list_operations
 from kerastl.errors import DataError, UsageError
 from kerastl.finetuning.explaining import advise_size, compute_maps, find_map
-from kerastl.models import get_info, predict_probabilities
+from kerastl.models import ModelInfo, get_info, predict_probabilities
 from kerastl.reporting import enlarge_maps, overlay_maps, plot_heatmaps
 from kerastl.stages import Stage
 
@@ -259,6 +260,22 @@ def test_the_advised_size_is_enough():
     side = int(advise_size(get_info(model), (1, 1)).rpartition(" ")[2].rstrip("."))
     assert min(find_map(make_model("vgg16", side)).shape[1:3]) >= 4
     assert advise_size(get_info(model), (4, 4)) == ""
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_for_every_base_a_larger_size_is_advised_that_is_enough(base):
+    row = BASES[base]
+    info = ModelInfo(base=base, weights="random", image_size=(row.min_size,) * 2)
+    side = int(advise_size(info, (1, 1)).rpartition(" ")[2].rstrip("."))
+    assert min(lay_map(base, side)) >= 4
+    assert side == 32 or min(lay_map(base, side - 32)) < 4
+
+
+def lay_map(base, side):
+    """Rows and columns of a base's output, from the list of its operations."""
+    features = BASES[base].features
+    shapes = [one.shape for one in list_operations(base, (side, side))]
+    return [shape[:2] for shape in shapes if shape[2:] == (features,)][-1]
 
 
 # Images and classes given

@@ -333,4 +333,4 @@ def advise_size(info: ModelInfo, grid: tuple[int, int]) -> str:
 def _lay_grid(base: str, side: int) -> tuple[int, int]:
     """Return rows and columns of a base's last map for square images."""
     shapes = [operation.shape for operation in list_operations(base, (side, side))]
-    return next(s[:2] for s in reversed(shapes) if len(s) == PICTURE and s[:2] != (1, 1))
+    return next(shape[:2] for shape in reversed(shapes) if len(shape) == PICTURE)
