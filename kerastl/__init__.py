@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from kerastl.spaces import Space as Space
     from kerastl.stages import Schedule as Schedule
     from kerastl.stages import Stage as Stage
+    from kerastl.zeroshot import ZeroShot as ZeroShot
+    from kerastl.zeroshot import zero_shot as zero_shot
 
 __version__ = "0.1.0"
 
@@ -78,6 +80,7 @@ _HOMES = {
     "StorageError": "errors",
     "TransferClassifier": "estimators",
     "UsageError": "errors",
+    "ZeroShot": "zeroshot",
     "advise": "advice",
     "base_names": "bases",
     "build_model": "models",
@@ -106,6 +109,7 @@ _HOMES = {
     "score": "evaluation",
     "tpe_search": "search",
     "wilson_interval": "evaluation",
+    "zero_shot": "zeroshot",
 }
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "Data",
@@ -124,6 +128,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "StorageError",
     "TransferClassifier",
     "UsageError",
+    "ZeroShot",
     "advise",
     "base_names",
     "build_model",
@@ -152,6 +157,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "score",
     "tpe_search",
     "wilson_interval",
+    "zero_shot",
 ]
 
 

@@ -33,6 +33,7 @@ LADDER = (
     "predicting",
     "finetuning",
     "advice",
+    "zeroshot",
     "estimators",
     "search",
     "pretraining",

@@ -21,6 +21,7 @@ from kerastl.cli import (
     pretrain,
     rank,
     search,
+    zeroshot,
 )
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
@@ -37,6 +38,7 @@ COMMANDS = {
     "check": check,
     "advise": advise,
     "rank": rank,
+    "zero-shot": zeroshot,
     "pretrain": pretrain,
     "bases": bases,
     "doctor": doctor,
