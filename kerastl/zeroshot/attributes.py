@@ -98,19 +98,14 @@ def _read(source: object) -> Table:
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
         if not path.is_file():
-            near = (
-                sorted(p.name for p in path.parent.iterdir())
-                if path.parent.is_dir()
-                else ()
-            )
-            raise UsageError(
-                f"There is no table of attributes {str(source)!r}.{suggest(path.name, near)}"
-            )
+            beside = path.parent.iterdir() if path.parent.is_dir() else ()
+            near = suggest(path.name, sorted(each.name for each in beside))
+            raise UsageError(f"There is no table of attributes {str(source)!r}.{near}")
         return read_table(path)
     if not hasattr(source, "itertuples"):
         kind = type(source).__name__
         raise UsageError(
-            f"attributes={kind}: give a CSV or TSV file, or a DataFrame with a row per class."
+            f"attributes={kind}: give a CSV or TSV file or a DataFrame, a row per class."
         )
     from pandas.api.types import is_numeric_dtype
 

@@ -94,7 +94,7 @@ class ZeroShot:
                 one of these.
 
         Returns:
-            DataFrame as of `predict_paths`; for pixels `label` and `confidence`, a row each.
+            DataFrame as of `predict_paths`; for pixels `label` and `confidence`.
 
         Raises:
             UsageError: `classes` is neither, nothing matches a path, or pixels are of
@@ -201,8 +201,8 @@ class ZeroShot:
         return [
             *self._judge(),
             f"Chosen by seen classes held out of training: {self._settings()}, right for "
-            f"{self.choice.accuracy:.3f} there (chance {self.choice.chance:.3f}; the best of "
-            "many, so optimistic).",
+            f"{self.choice.accuracy:.3f} there (chance {self.choice.chance:.3f}; the best "
+            "of many, so optimistic).",
             "Accuracies are means over classes; intervals are of other images of these "
             "classes, not of other classes.",
             *self.notes,
