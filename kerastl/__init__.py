@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from kerastl.spaces import Space as Space
     from kerastl.stages import Schedule as Schedule
     from kerastl.stages import Stage as Stage
+    from kerastl.zeroshot import ZeroShot as ZeroShot
+    from kerastl.zeroshot import zero_shot as zero_shot
 
 __version__ = "0.1.0"
 
@@ -85,6 +87,7 @@ _HOMES = {
     "StorageError": "errors",
     "TransferClassifier": "estimators",
     "UsageError": "errors",
+    "ZeroShot": "zeroshot",
     "advise": "advice",
     "base_names": "bases",
     "build_model": "models",
@@ -116,6 +119,7 @@ _HOMES = {
     "score": "evaluation",
     "tpe_search": "search",
     "wilson_interval": "evaluation",
+    "zero_shot": "zeroshot",
 }
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "ComparisonResult",
@@ -136,6 +140,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "StorageError",
     "TransferClassifier",
     "UsageError",
+    "ZeroShot",
     "advise",
     "base_names",
     "build_model",
@@ -167,6 +172,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "score",
     "tpe_search",
     "wilson_interval",
+    "zero_shot",
 ]
 
 

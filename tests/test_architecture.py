@@ -34,6 +34,7 @@ LADDER = (
     "predicting",
     "finetuning",
     "advice",
+    "zeroshot",
     "estimators",
     "search",
     "comparing",

@@ -24,6 +24,7 @@ from kerastl.cli import (
     pretrain,
     rank,
     search,
+    zeroshot,
 )
 from kerastl.cli.parsing import Parser, explain_unknown
 from kerastl.cli.printing import discard_output, say
@@ -43,6 +44,7 @@ COMMANDS = {
     "advise": advise,
     "rank": rank,
     "lr-find": lr_find,
+    "zero-shot": zeroshot,
     "pretrain": pretrain,
     "bases": bases,
     "doctor": doctor,
