@@ -136,6 +136,7 @@ CHECKS = {
     "01_quickstart": check_quick_start,
     "02_hybrid_finetuning": check_resumed_run,
     "03_search": check_resumed_search,
+    "04_compare_and_choose": check_comparison,
     "05_why_is_validation_falling": check_diagnoses,
 }
 

@@ -98,6 +98,9 @@ class Advice:
         ]
         return "\n".join([found, "", *parts, "", "next", f"  {self.command}"])
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 @dataclass(frozen=True)
 class _Case:

@@ -118,6 +118,9 @@ class Ranking:
         table = text_table(HEADER, [row.show() for row in self.rows], right=NUMBERS)
         return f"{table}\n\n{self.conclusion}"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         cells = [row.show() for row in self.rows]
         return html_table(HEADER, cells, right=NUMBERS, caption=self.conclusion)

@@ -130,6 +130,9 @@ class Calibration:
         )
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _verdict(self) -> str:
         if self.temperature.low > 1:
             return "the model was too sure."

@@ -107,6 +107,9 @@ class Comparison:
             (*self._say_accuracies(), *map(self.say, self.pairs), *self.notes())
         )
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         said = "<br>".join(html_text(line) for line in str(self).splitlines())
         rows = [[_show(cell) for cell in row] for row in self.table.itertuples(index=False)]

@@ -99,6 +99,9 @@ class Threshold:
         )
         return "\n".join((first, *map(str, self.splits)))
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def find_threshold(
     labels: np.ndarray,

@@ -77,6 +77,9 @@ class RateTest:
     def __str__(self) -> str:
         return "\n".join([self._describe_test(), *self._describe_result(), *self.notes])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _describe_test(self) -> str:
         rates, stage = self.table["rate"], self.stage
         what = {"head": "the head", "all": "everything"}.get(
