@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 import kerastl
+from kerastl.errors import DataError
 from kerastl.zeroshot import ZeroShotScores, read_attributes
 from kerastl.zeroshot.attributes import fit_attributes
 from kerastl.zeroshot.choosing import Samples
@@ -75,7 +76,11 @@ def main() -> None:
     chosen = every[:: -(-len(every) // given.most)]
     rows = []
     for unseen in chosen:
-        side, scores = hold_out(features, unseen, given.method)
+        try:
+            side, scores = hold_out(features, unseen, given.method)
+        except DataError as error:  # the digits left do not teach an attribute they need
+            print("".join(unseen), error)
+            continue
         rows.append(
             (scores.zero_shot, scores.uncalibrated.harmonic, scores.harmonic, scores)
         )
