@@ -318,7 +318,7 @@ def test_a_killed_comparison_goes_on_to_the_same_table(tmp_path, compared):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--bases", "tiny,vgg61"], "vgg16"),
+        (["--bases", "tiny,vgg61"], "vgg19"),
         (["--bases", "tiny", "--schedules", "hybird,full"], "hybrid"),
         (["--bases", "tiny", "--epochs", "3,5"], "epochs='3,5'"),
         (["--bases", "tiny", "--repeats", "none"], "repeats='none'"),
