@@ -92,7 +92,7 @@ def draw_folds(seen: int, unseen: int, folds: int, seed: int) -> list[tuple[int,
     Example:
 
     >>> draw_folds(4, 1, 2, seed=0)
-    [(1, 3), (0, 2)]
+    [(1, 2), (0, 3)]
     """
     size = min(max(unseen, 2), seen // 2)
     generator = np.random.default_rng(derive_seed(seed, "held-out classes"))
