@@ -1,8 +1,10 @@
 """Zero-shot: against closed forms and scikit-learn, and on real scans of digits."""
 
 import itertools
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -456,6 +458,7 @@ def test_mistakes_are_found_before_tensorflow_is_imported(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "a.csv")],
         capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     assert done.returncode == DataError.exit_code, done.stderr
     assert "no row for '8', '9'" in done.stderr

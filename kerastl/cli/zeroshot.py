@@ -7,9 +7,9 @@ from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_json
 
 _EXAMPLES = (
-    "kerastl zero-shot --data photos/ --attributes attributes.csv --unseen zebra,okapi",
-    "kerastl zero-shot --data photos/ --attributes attributes.csv --base resnet50",
-    "kerastl zero-shot --data photos/ --attributes attributes.csv --method dap --json",
+    "kerastl zero-shot --data photos/ --attributes animals.csv --unseen zebra,okapi",
+    "kerastl zero-shot --data photos/ --attributes animals.csv --base resnet50",
+    "kerastl zero-shot --data photos/ --attributes animals.csv --method dap --json",
 )
 # the unseen classes are not among those that a head is trained on
 NOT_ASKED = ("multi_label", "merge_validation")
