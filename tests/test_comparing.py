@@ -222,6 +222,7 @@ def test_on_labels_that_mean_nothing_neither_is_better(tmp_path):
     assert "None of them is distinguishable from always answering" in found.conclusion
 
 
+@pytest.mark.slow
 def test_without_a_test_split_validation_is_compared_and_it_is_said(tmp_path):
     images, labels = np.zeros((40, 16, 16, 3), "uint8"), np.arange(40) % 2
     images[labels == 1] += np.arange(20, dtype="uint8")[:, None, None, None] + 100
@@ -236,6 +237,7 @@ def test_without_a_test_split_validation_is_compared_and_it_is_said(tmp_path):
 # Failures
 
 
+@pytest.mark.slow
 def test_a_combination_that_fails_is_a_row_and_the_others_go_on(
     tmp_path, capsys, monkeypatch
 ):
@@ -251,6 +253,7 @@ def test_a_combination_that_fails_is_a_row_and_the_others_go_on(
     assert "no pretrained weights" in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_a_row_and_is_tried_again(tmp_path, monkeypatch):
     real = jobs.train_inside
 

@@ -168,6 +168,7 @@ def test_it_survives_json(healthy):
         Diagnosis.from_dict({"verdicts": [{"name": "bad luck"}]})
 
 
+@pytest.mark.slow
 def test_it_is_written_to_the_folder_and_the_report(healthy, tmp_path):
     healthy.save(tmp_path / "run")
     loaded = kerastl.load_run(tmp_path / "run", healthy.data)

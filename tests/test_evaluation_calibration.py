@@ -151,6 +151,7 @@ def test_luck_explains_the_error_of_a_calibrated_model():
     assert 0.90 <= np.mean(inside) <= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.0, 1.5, 2.5])
 def test_the_interval_of_the_error_holds_the_truth(factor):
     """In the 89 to 98 % that the docstring says; binned errors are no plain means."""

@@ -169,6 +169,7 @@ def test_they_change_what_is_trained_and_leave_nothing(assisted, monkeypatch):
     assert compare(found, train([FULL]))["weights"] > 1e-3
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_weights(assisted, tmp_path, monkeypatch):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

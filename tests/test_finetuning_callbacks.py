@@ -93,6 +93,7 @@ def test_each_stage_starts_at_its_own_rate_again():
     assert list(history["learning_rate"]) == pytest.approx([1e-2, 1e-5, 1e-3])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_at_the_rate_a_callback_had_set(tmp_path):
     def drop(model, called):
         model.optimizer.learning_rate = 1e-2 / 10**called
@@ -206,6 +207,7 @@ OTHERS = {
 FEW = ("clipping", "scaling")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_some_optimizers_keep_their_own_update(name, monkeypatch):
     check_own_update(name, monkeypatch)

@@ -79,6 +79,7 @@ def test_in_float64_the_weights_are_the_same():
     check(contrast("tiny", "float64", *FEW), "float64")
 
 
+@pytest.mark.slow
 def test_in_float32_history_and_classes_are_the_same():
     check(contrast("tiny", "float32", "hybrid sgd", "full adam"), "float32")
 

@@ -226,6 +226,7 @@ def costs_of(run):
     return estimate_stages(TINY, run.schedule.stages, (49, 21), GB)
 
 
+@pytest.mark.slow
 def test_a_budget_for_some_of_them_takes_more_passes(seen, kept):
     sizes = [cost.choice.size for cost in costs_of(finetune(cache_budget=0))]
     assert seen == []
@@ -377,6 +378,7 @@ def test_a_dtype_there_is_none_of_and_the_plain_engine_are_refused():
         finetune(activations="float16", engine="plain")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_dtype_it_began_with(tmp_path, kept):
     class Stop(Exception):
         pass

@@ -238,6 +238,7 @@ def test_a_schedule_gives_its_first_stage(data):
 # What the rates are worth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adam"])
 def test_the_suggestion_trains_and_the_explosion_is_one(optimizer):
     data, settings = kerastl.load_images("digits"), {"optimizer": optimizer}

@@ -193,6 +193,7 @@ def finetune(engine: str, stage: Stage, **settings):
     )
 
 
+@pytest.mark.slow
 def test_both_engines_move_low_layers_less():
     plain, auto = (finetune(engine, ALL) for engine in ("plain", "auto"))
     assert compare(plain, auto)["history"] < 1e-3
@@ -207,6 +208,7 @@ def test_both_engines_move_low_layers_less():
     assert moved[1] == pytest.approx(moved[0], rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_run_of_another_factor_is_not_gone_on_with(tmp_path):
     class Stop(Exception):
         pass

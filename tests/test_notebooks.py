@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 24  # lines; what is longer is logic, which belongs in the package
+LONG = ("02", "03", "04")  # run by `make test-all`, the others by `make test`, too
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 # in a process of its own: Jupyter's machinery raises warnings, which are errors here
@@ -25,6 +26,12 @@ try:
 finally:
     nbformat.write(notebook, "executed.ipynb")
 """
+
+
+def mark_long(paths):
+    for path in paths:
+        long = [pytest.mark.slow] if path.name.startswith(LONG) else []
+        yield pytest.param(path, marks=long)
 
 
 def read(path):
@@ -141,7 +148,7 @@ CHECKS = {
 }
 
 
-@every_notebook
+@pytest.mark.parametrize("path", list(mark_long(NOTEBOOKS)), ids=lambda path: path.stem)
 def test_every_cell_runs_and_shows_what_the_text_says(path, tmp_path):
     notebook, folder = run_notebook(path, tmp_path)
     for cell in code_cells(notebook):

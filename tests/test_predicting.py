@@ -206,6 +206,7 @@ def test_applying_keeps_the_answers_and_cannot_be_done_twice(copy, trained, caps
     assert "has this temperature built in" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_applying_again_after_a_cut_does_not_divide_twice(copy, trained):
     """Killed once the model was written: its predictions on disk are the old ones."""
     folder = copy()

@@ -33,6 +33,7 @@ SOME_FAILED = 4  # a search that ended, with failed trials
 WITH_PYTHON = [
     path for path in DOCUMENTS if find_blocks(path.read_text(encoding="utf-8"), "python")
 ]
+LONG = ("search.md", "seeing.md", "trust.md", "comparing.md", "learning-rate.md")
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -51,7 +52,15 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("path", WITH_PYTHON, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    # the longest guides are run by `make test-all`
+    [
+        pytest.param(p, marks=[pytest.mark.slow] if p.name in LONG else [])
+        for p in WITH_PYTHON
+    ],
+    ids=lambda path: path.name,
+)
 def test_every_python_block_runs(path, workplace):
     text, names = path.read_text(encoding="utf-8"), {}
     for block in find_blocks(text, "python"):

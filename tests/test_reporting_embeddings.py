@@ -277,6 +277,7 @@ def test_heat_maps_of_mistakes_are_for_what_was_said_and_for_the_label(run, tmp_
         np.testing.assert_allclose(drawn, each.heatmaps, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_equal_run_has_the_same_report(run, tmp_path):
     first, second = (run.save(tmp_path / name) for name in ("a", "b"))
     for name in ("samples.npz", "embeddings.npz", "embedding.png", "heatmaps_right.png"):
