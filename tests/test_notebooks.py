@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 24  # lines; what is longer is logic, which belongs in the package
-LONG = ("02", "03", "04")  # run by `make test-all`, the others by `make test`, too
+LONG = ("02", "03", "04", "05")  # run by `make test-all`, the others by `make test`, too
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 # in a process of its own: Jupyter's machinery raises warnings, which are errors here

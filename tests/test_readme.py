@@ -33,7 +33,10 @@ SOME_FAILED = 4  # a search that ended, with failed trials
 WITH_PYTHON = [
     path for path in DOCUMENTS if find_blocks(path.read_text(encoding="utf-8"), "python")
 ]
-LONG = ("search.md", "seeing.md", "trust.md", "comparing.md", "learning-rate.md")
+LONG = (
+    "advice.md", "comparing.md", "learning-rate.md", "search.md", "seeing.md", "trust.md",
+    "zero-shot.md",
+)  # fmt: skip
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 
 
