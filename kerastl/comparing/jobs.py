@@ -1,7 +1,6 @@
 """A comparison from what is asked to its report: one run after the other, none twice."""
 
 import dataclasses
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from kerastl.errors import (
     StorageError,
     UsageError,
 )
+from kerastl.finetuning.describing import say
 from kerastl.finetuning.inner import FINISHED, find_state, train_inside
 from kerastl.finetuning.planning import load_data
 from kerastl.finetuning.resuming import CONFIG
@@ -321,9 +321,3 @@ def _list_sentences(comparison: Any) -> list[str]:
     if comparison is None:
         return []
     return [*map(comparison.say, comparison.pairs), *comparison.notes()]
-
-
-def say(text: str, verbose: str | int) -> None:
-    """Print a line to stderr unless silent."""
-    if text and verbose != 0:
-        print(text, file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """Stages, epochs and times in words, for the terminal. No Keras."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,12 @@ from kerastl.stages import HEAD, Stage
 
 GIGA, TERA = 1e9, 1e12
 SMALLEST = 1e-3  # what is less is not worth its digits
+
+
+def say(text: str, verbose: str | int) -> None:
+    """Print a line to stderr unless silent."""
+    if text and verbose != 0:
+        print(text, file=sys.stderr, flush=True)
 
 
 def describe_stage(stage: Stage) -> str:

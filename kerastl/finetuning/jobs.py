@@ -1,7 +1,6 @@
 """The main job from options alone: images, base, stages, test score, report."""
 
 import dataclasses
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from kerastl.bases.sizes import check_image_size
 from kerastl.data import Data
 from kerastl.finetuning.checkpoints import PROGRESS
 from kerastl.finetuning.claiming import claim_folder
+from kerastl.finetuning.describing import say
 from kerastl.finetuning.planning import (
     FEW_STEPS,
     check_weights,
@@ -105,9 +105,3 @@ def _choose_weights(options: Options, resumed: RunFolder | None) -> str | None:
     # a checkpoint has all weights, so resuming neither downloads nor reads the base's
     has_all = resumed is not None and resumed.exists(PROGRESS)
     return None if has_all else options.weights
-
-
-def say(text: str, verbose: str | int) -> None:
-    """Print a line to stderr unless silent."""
-    if text and verbose != 0:
-        print(text, file=sys.stderr, flush=True)

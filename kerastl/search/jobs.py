@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from kerastl.advice.guidance import default_space, guide_search
 from kerastl.data import Data
 from kerastl.errors import NothingSucceededError, ResumeRefusedError, UsageError
-from kerastl.finetuning.describing import format_seconds
+from kerastl.finetuning.describing import format_seconds, say
 from kerastl.finetuning.planning import load_data, resolve_base
 from kerastl.options import Options, to_toml
 from kerastl.runs import PLAN, RunFolder, describe_environment
 from kerastl.search.driver import Driver
-from kerastl.search.lines import Lines, say
+from kerastl.search.lines import Lines
 from kerastl.search.plans import Plan, check_space, compare_plans, make_plan
 from kerastl.search.records import Book, Record
 from kerastl.search.results import SearchResult

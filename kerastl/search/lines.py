@@ -1,18 +1,11 @@
 """What a running search prints: a line per trial, the best so far and the time left."""
 
-import sys
 import time
 
-from kerastl.finetuning.describing import format_seconds
+from kerastl.finetuning.describing import format_seconds, say
 from kerastl.search.leaderboards import find_best, rank_records
 from kerastl.search.plans import Plan
 from kerastl.search.records import FAILED, Book, Record
-
-
-def say(text: str, verbose: str | int) -> None:
-    """Print a line to stderr unless silent."""
-    if text and verbose != 0:
-        print(text, file=sys.stderr, flush=True)
 
 
 class Lines:

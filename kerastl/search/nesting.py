@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kerastl.data import Data
+from kerastl.finetuning.describing import say
 from kerastl.runs import PLAN, RunFolder
 from kerastl.search.plans import Plan
 from kerastl.search.settings import SearchSettings
@@ -54,7 +55,7 @@ def _search_fold(
     fold: tuple[np.ndarray, np.ndarray],
     verbose: str | int,
 ) -> float:
-    from kerastl.search.jobs import SearchJob, run_search, say
+    from kerastl.search.jobs import SearchJob, run_search
 
     say(f"outer fold {path.name}", verbose)
     train, held_out = fold
