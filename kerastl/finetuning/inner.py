@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kerastl.bases import get_base
 from kerastl.data import Data
 from kerastl.errors import KerastlError
+from kerastl.finetuning.jobs import build_start
 from kerastl.finetuning.planning import choose_image_size, read_schedule
 from kerastl.options import Options, difference, from_toml
 from kerastl.runs import RunFolder
@@ -71,23 +72,11 @@ def train_inside(
         Run, finished and written.
     """
     from kerastl.finetuning import finetune
-    from kerastl.models import build_model
 
     if state == OTHER:
         folder.remove_folder(name)
     base = get_base(options.base)
-    model = build_model(
-        options.base,
-        num_classes=data.num_classes,
-        weights=options.weights,
-        image_size=choose_image_size(options, data, base),
-        pooling=options.pooling,
-        hidden=options.hidden,
-        dropout=options.dropout,
-        multi_label=data.multi_label,
-        class_names=data.class_names,
-        seed=options.seed,
-    )
+    model = build_start(options, data, base)
     return finetune(
         model,
         data,
