@@ -2,10 +2,9 @@
 
 import argparse
 
+from kerastl.cli.finished import load_finished
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_json
-from kerastl.errors import UsageError
-from kerastl.startup import start_tensorflow
 
 _EXAMPLES = (
     "kerastl diagnose runs/finetune-1",
@@ -30,21 +29,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kerastl.runs import RunFolder
-
-    folder = RunFolder.open(given.run)  # says what is wrong with it before TensorFlow loads
-    if not folder.finished:
-        raise UsageError(
-            f"{given.run} holds a run that is not finished: go on with it by kerastl "
-            f"finetune --resume {given.run}."
-        )
-    start_tensorflow()
-    from kerastl.finetuning import load_run
-
-    found = load_run(given.run).diagnose()
+    loaded = load_finished(given.run)
+    found = loaded.diagnose()
     if given.json:
         show_json(found.to_dict())
     else:
         show(str(found))
-    say(f"{folder.path / 'report.html'} has it as well.")
+    say(f"{loaded.folder.path / 'report.html'} has it as well.")
     return 0
