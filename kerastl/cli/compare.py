@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerastl.cli.finetune import fix_paths, read_config
-from kerastl.cli.flags import add_options, collect_options, read_names, read_number
+from kerastl.cli.flags import (
+    add_options,
+    collect_options,
+    find_resumed,
+    read_names,
+    read_number,
+)
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_json
-from kerastl.errors import ResumeRefusedError, UsageError
+from kerastl.errors import UsageError
 from kerastl.options import GROUPS
 
 if TYPE_CHECKING:
@@ -101,22 +107,12 @@ def read_job(given: argparse.Namespace) -> "ComparisonJob":
 
 def _read_resumed(given: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the comparison to go on with was asked for."""
-    if given.resume is None:
-        return {}, {}
-    if "out" in given:
-        raise UsageError(
-            f"--out {given.out} and --resume {given.resume} name two folders: a resumed "
-            "comparison goes on in its own."
-        )
     from kerastl.options import parse_toml
     from kerastl.runs import COMPARISON, RunFolder
 
-    folder = Path(given.resume)
-    if folder.is_dir() and not (folder / COMPARISON).is_file():
-        raise ResumeRefusedError(
-            f"{folder} holds no comparison to go on with (no {COMPARISON}): start a new "
-            f"one with --out {folder}."
-        )
+    folder = find_resumed(given, COMPARISON, "comparison")
+    if folder is None:
+        return {}, {}
     plan = RunFolder.open(folder, mark=COMPARISON).read_json(COMPARISON)
     options = parse_toml(plan["options"])
     return plan["entrants"], {n: v for n, v in options.items() if n not in _DECIDED}

@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from kerastl.errors import ResumeRefusedError, UsageError
 from kerastl.options import FIELDS, GROUPS, Options
 
 _NUMBERS = ("N", "RATE", "SHARE")
@@ -30,6 +32,34 @@ def read_numbers(text: str) -> Any:
 def _read_sides(text: str) -> Any:
     sides = tuple(read_number(part) for part in text.lower().split("x"))
     return sides[0] if len(sides) == 1 else sides
+
+
+def find_resumed(given: argparse.Namespace, mark: str, what: str) -> Path | None:
+    """Return the folder of the job that `--resume` names; None without it.
+
+    Args:
+        given: The command line.
+        mark: The file with the job's plan.
+        what: The job, as in "holds no search to go on with".
+
+    Raises:
+        UsageError: `--out` names another folder.
+        ResumeRefusedError: The folder holds no such job.
+    """
+    if given.resume is None:
+        return None
+    if "out" in given:
+        raise UsageError(
+            f"--out {given.out} and --resume {given.resume} name two folders: a resumed "
+            f"{what} goes on in its own."
+        )
+    folder = Path(given.resume)
+    if folder.is_dir() and not (folder / mark).is_file():
+        raise ResumeRefusedError(
+            f"{folder} holds no {what} to go on with (no {mark}): start a new one with "
+            f"--out {folder}."
+        )
+    return folder
 
 
 def read_names(text: str) -> tuple[str, ...]:

@@ -86,11 +86,7 @@ def run(given: argparse.Namespace) -> int:
     from kerastl.runs import RunFolder
 
     with RunFolder.create("lr-find", given.folder) as folder:
-        try:
-            found = _test(given, options)
-        except BaseException:
-            folder.discard()
-            raise
+        found = _test(given, options)
         _write(found, folder)
     _report(found, given.json)
     say(f"written to {given.folder}: rates.csv, rates.json, rates.png")

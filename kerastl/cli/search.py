@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerastl.cli.finetune import fix_paths, read_config
-from kerastl.cli.flags import add_options, collect_options, read_number
+from kerastl.cli.flags import (
+    add_options,
+    collect_options,
+    find_resumed,
+    read_number,
+)
 from kerastl.cli.parsing import add_command
 from kerastl.cli.printing import say, show, show_json
-from kerastl.errors import ResumeRefusedError, UsageError
+from kerastl.errors import UsageError
 from kerastl.options import GROUPS
 
 if TYPE_CHECKING:
@@ -135,22 +140,13 @@ def _fields(before: Any) -> tuple[dataclasses.Field, ...]:
 
 
 def _read_resumed(given: argparse.Namespace) -> Any:
-    if given.resume is None:
-        return None
-    if "out" in given:
-        raise UsageError(
-            f"--out {given.out} and --resume {given.resume} name two folders: a resumed "
-            "search goes on in its own."
-        )
     from kerastl.runs import PLAN
+
+    folder = find_resumed(given, PLAN, "search")
+    if folder is None:
+        return None
     from kerastl.search.results import load_search
 
-    folder = Path(given.resume)
-    if folder.is_dir() and not (folder / PLAN).is_file():
-        raise ResumeRefusedError(
-            f"{folder} holds no search to go on with (no {PLAN}): start a new one with "
-            f"--out {folder}."
-        )
     return load_search(folder).plan
 
 

@@ -31,7 +31,7 @@ from kerastl.options import Options, difference, from_toml, to_toml
 from kerastl.runs import COMPARED, COMPARISON, RunFolder, describe_environment
 from kerastl.startup import start_tensorflow
 
-FORMAT = 1  # of compare.json
+FORMAT = 1  # of the plan
 _SECONDS = (
     "Seconds are those of training: what an earlier run had computed of frozen layers was "
     "not computed again. Megabytes are those of the saved model."
@@ -131,7 +131,7 @@ def run_comparison(
         NothingSucceededError: All runs failed; names the first cause.
     """
     settled = settle_job(job)
-    with open_comparison(out, resume=resume) as folder:
+    with RunFolder.begin(COMPARISON, "comparison", out, resume=resume) as folder:
         data = job.data or load_data(settled.job.options)
         for note in (*settled.notes, *data.notes):
             say(note, verbose)
@@ -149,22 +149,6 @@ def check_splits(data: Data) -> None:
             "There is neither a test nor a validation split to compare models on: load the "
             "images with test=0.2."
         )
-
-
-def open_comparison(out: str | Path | None, *, resume: bool) -> RunFolder:
-    """Return the folder of a new comparison, or of the one to go on with."""
-    if not resume:
-        return RunFolder.create("compare", out)
-    if out is None:
-        raise UsageError(
-            "resume=True goes on with the comparison in `out`: give its folder."
-        )
-    path = Path(out)
-    if path.is_dir() and not (path / COMPARISON).is_file():
-        raise ResumeRefusedError(
-            f"{path} holds no comparison to go on with (no {COMPARISON}): start a new one."
-        )
-    return RunFolder.open(path, mark=COMPARISON)
 
 
 def _settle_plan(settled: Settled, data: Data, folder: RunFolder, *, resume: bool) -> None:
@@ -302,7 +286,7 @@ def collect_comparison(
         rows.append(describe_entry(entry, found, reason, names))
     comparison = compare_outcomes(outcomes, split)
     result = {
-        "data": settled.job.options.data if data is None else str(data.settings["data"]),
+        "data": str(data.settings["data"]),
         "split": split,
         "images": len(data.splits[split]),
         "epochs": settled.epochs,

@@ -30,9 +30,7 @@ from kerastl.finetuning.tasks import StageTask
 from kerastl.models import get_info
 from kerastl.stages import Stage
 
-LARGEST = (
-    2**17
-)  # weights of a head: the updates of larger ones take memory's time, not ours
+LARGEST = 2**17  # weights of a head: what larger ones take is their updates' time
 ROOM = 2**26  # bytes of epochs that wait for their trials
 
 
@@ -84,10 +82,8 @@ class Cohorts:
 
 def _are_small(program: Program, stages: Sequence[Stage]) -> bool:
     weights = program.split.tail.count_params()
-    size = (
-        weights * len(stages) * stages[0].epochs * np.dtype(keras.config.floatx()).itemsize
-    )
-    return weights <= LARGEST and size <= ROOM
+    kept = weights * len(stages) * stages[0].epochs
+    return weights <= LARGEST and kept * np.dtype(keras.config.floatx()).itemsize <= ROOM
 
 
 def _count_bytes(epochs: Sequence[Epoch]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kerastl.errors import StorageError, UsageError, suggest
+from kerastl.errors import ResumeRefusedError, StorageError, UsageError, suggest
 from kerastl.runs import atomic
 from kerastl.runs.faults import step
 from kerastl.runs.files import LockedFiles
@@ -102,6 +102,35 @@ class RunFolder(LockedFiles):
                 f"as `kerastl {MARKS[mark]}` named at its end."
             )
         return cls(path)
+
+    @classmethod
+    def begin(
+        cls, mark: str, what: str, out: str | os.PathLike[str] | None, *, resume: bool
+    ) -> Self:
+        """Make the folder of a job of several runs, or open the one it goes on in.
+
+        Args:
+            mark: The file with the job's plan, a key of `MARKS`.
+            what: The job, as in "holds no search to go on with".
+            out: A new folder, default `runs/<command>-<n>`; with `resume` the job's own.
+            resume: Whether there is one to go on with.
+
+        Raises:
+            UsageError: `out` is not empty, or missing where it must be there.
+            ResumeRefusedError: It is the folder of something else.
+        """
+        if not resume:
+            return cls.create(MARKS[mark], out)
+        if out is None:
+            raise UsageError(
+                f"resume=True goes on with the {what} in `out`: give its folder."
+            )
+        path = Path(out)
+        if path.is_dir() and not (path / mark).is_file():
+            raise ResumeRefusedError(
+                f"{path} holds no {what} to go on with (no {mark}): start a new one."
+            )
+        return cls.open(path, mark=mark)
 
     @property
     def finished(self) -> bool:

@@ -72,7 +72,7 @@ def run_search(
     job, reason = resolve_job(job)
     say(reason, verbose)
     check_job(job)
-    folder = _open(out, resume)
+    folder = RunFolder.begin(PLAN, "search", out, resume=resume)
     with folder:
         data = job.data or load_data(job.options)
         for note in data.notes:
@@ -106,19 +106,6 @@ def check_job(job: SearchJob) -> None:
     """
     space = job.space or default_space(job.settings.mode, 1)
     check_space(job.options, space, job.settings)
-
-
-def _open(out: str | Path | None, resume: bool) -> RunFolder:
-    if not resume:
-        return RunFolder.create("search", out)
-    if out is None:
-        raise UsageError("resume=True goes on with the search in `out`: give its folder.")
-    path = Path(out)
-    if path.is_dir() and not (path / PLAN).is_file():
-        raise ResumeRefusedError(
-            f"{path} holds no search to go on with (no {PLAN}): start a new one."
-        )
-    return RunFolder.open(path, mark=PLAN)
 
 
 def settle_space(job: SearchJob, data: Data) -> Space:

@@ -94,15 +94,14 @@ def zero_shot(
     _check_data(data)
     if not is_count(folds) or folds < 2:
         raise UsageError(f"folds={folds!r} must be a whole number from 2 up.")
-    seen, unseen = choose_unseen(read_attributes(attributes), data.class_names, unseen)
+    given = read_attributes(attributes)
+    seen, unseen = choose_unseen(given, data.class_names, unseen)
     if len(seen) < FEWEST:
         raise DataError(
             f"{len(seen)} classes are left to train on, too few to choose anything by "
             f"holding some of them out: it takes {FEWEST}."
         )
-    table = fit_attributes(
-        read_attributes(attributes), seen, unseen, is_binary=method == "dap"
-    )
+    table = fit_attributes(given, seen, unseen, is_binary=method == "dap")
     options, reason = resolve_base(Options(base=base, weights=weights))
     row = get_base(options.base)
     check_image_size(row, image_size)
