@@ -10,11 +10,10 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kerastl.finetuning.activations import Activations, ActivationTraining, digest_array
 from kerastl.finetuning.plain import seed_layers
@@ -24,6 +23,7 @@ from kerastl.finetuning.signatures import is_companion
 from kerastl.finetuning.steps import (
     build_common_epoch,
     build_common_evaluation,
+    run_epoch,
     specify,
 )
 from kerastl.finetuning.tasks import StageTask
@@ -120,17 +120,14 @@ def _train_together(
     if validation is not None:
         evaluate = _build_evaluation(program, heads, validation, task.stage.batch_size)
     epochs: list[list[Epoch]] = [[] for _ in stages]
+    models = [head.model for head in heads]
     for number in range(stages[0].epochs):
         batches.set_epoch(number)
-        for head in heads:
-            seed_layers(head.model, task.seed, number)
-        logs = _measure(heads, lambda number=number: train(number))
-        if evaluate is not None:
-            for log, found in zip(logs, _measure(heads, evaluate), strict=True):
-                log |= {f"val_{name}": value for name, value in found.items()}
-        for head, log, done in zip(heads, logs, epochs, strict=True):
-            log["learning_rate"] = float(head.model.optimizer.learning_rate)
-            done.append(Epoch(head.model.get_weights(), log))
+        for model in models:
+            seed_layers(model, task.seed, number)
+        logs = run_epoch(models, partial(train, number), evaluate)
+        for model, log, done in zip(models, logs, epochs, strict=True):
+            done.append(Epoch(model.get_weights(), log))
     return epochs
 
 
@@ -176,11 +173,3 @@ def _build_evaluation(
     rows = validation.rows
     run = program.common_graph(build_common_evaluation, heads, specify(rows))
     return lambda: run(rows, -(-len(validation) // size), size)
-
-
-def _measure(heads: Sequence[Program], run: Callable[[], Any]) -> list[dict[str, float]]:
-    for head in heads:
-        head.model.reset_metrics()
-    run()
-    results = [head.model.get_metrics_result() for head in heads]
-    return [{name: float(tf.squeeze(v)) for name, v in one.items()} for one in results]

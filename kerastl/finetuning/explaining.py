@@ -137,7 +137,7 @@ def explain(
         model = models.load_model(path)
     info = get_info(model)
     names_of_classes = info.class_names or tuple(map(str, range(model.output_shape[-1])))
-    pixels, names, failures = _read_images(images, info.image_size)
+    pixels, names, failures = _read_images(images, info)
     chosen = _choose_classes(classes, names_of_classes, len(names))
     good = np.isin(names, [path for path, _ in failures], invert=True)
     pixels, names = pixels[good], tuple(np.array(names, object)[good])
@@ -159,18 +159,14 @@ def explain(
 
 
 def _read_images(
-    images: np.ndarray | str | Path | Iterable[str | Path], size: tuple[int, int]
+    images: np.ndarray | str | Path | Iterable[str | Path], info: ModelInfo
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Return all images, black where unreadable, their names, and what failed."""
     if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.shape[1:] != (*size, 3):
-            raise UsageError(
-                f"images={images.dtype}{images.shape}: give uint8 pixels (n, {size[0]}, "
-                f"{size[1]}, 3), the model's image size, or paths of files."
-            )
+        info.check_pixels(images, "paths of files")
         return images, tuple(map(str, range(1, len(images) + 1))), ()
     files = expand_paths(images)
-    pixels, readable, failures = decode_paths(files, size)
+    pixels, readable, failures = decode_paths(files, info.image_size)
     if failures and not readable.any():
         raise UnreadableError(failures)
     return pixels, tuple(map(str, files)), tuple(failures)

@@ -46,6 +46,7 @@ from kerastl.finetuning.steps import (
     build_evaluation,
     build_full_evaluation,
     build_step,
+    run_epoch,
     specify,
     specify_image,
 )
@@ -162,20 +163,16 @@ class FastEngine(PlainEngine):
                 break
 
     def _build_epoch(self) -> Callable[[], dict[str, float]]:
-        model, validation = self.model, self._validation()
-        train, seeds = self._build_training(), EpochSeeds(self.batches, self.task.seed)
-        seeds.set_model(model)
-        evaluate = None
-        if validation is not None:
-            evaluate = self._build_own_evaluation(validation)
+        seeds = EpochSeeds(self.batches, self.task.seed)
+        seeds.set_model(self.model)
+        train, evaluate = self._build_whole_training(), None
+        if self.validation is not None:
+            evaluate = self._build_whole_evaluation()
 
         def run() -> dict[str, float]:
             seeds.on_epoch_begin(self.epoch)
-            logs = _measure(model, partial(train, _tick_once()))
-            if evaluate is not None:
-                found = _measure(model, partial(evaluate, None))
-                logs |= {f"val_{name}": value for name, value in found.items()}
-            return {**logs, "learning_rate": float(model.optimizer.learning_rate)}
+            (logs,) = run_epoch([self.model], train, evaluate)
+            return logs
 
         return run
 
@@ -258,13 +255,21 @@ class FastEngine(PlainEngine):
     def _build_training(self) -> Callable:
         if not self.by_epoch:
             return run_batches(self.program.graph(build_step, specify(self.batches[0])))
-        run = self.program.graph(build_epoch, specify(self.batches.arrays.rows))
+        run = self._build_whole_training()
 
         def train(iterator: Iterator) -> dict[str, Any]:
             next(iterator)
-            rows = self.batches.arrays.rows
-            run(rows, self.batches.order, self._compute_rates(), self.batches.batch_size)
+            run()
             return self.model.get_metrics_result()
+
+        return train
+
+    def _build_whole_training(self) -> Callable[[], None]:
+        run = self.program.graph(build_epoch, specify(self.batches.arrays.rows))
+
+        def train() -> None:
+            rows = self.batches.arrays.rows  # other ones in each epoch of augmented images
+            run(rows, self.batches.order, self._compute_rates(), self.batches.batch_size)
 
         return train
 
@@ -289,16 +294,18 @@ class FastEngine(PlainEngine):
     def _build_own_evaluation(self, validation: Any) -> Callable:
         if not self.by_epoch:
             return self.program.graph(build_evaluation, specify(validation[0]))
-        size = self.task.stage.batch_size
-        rows = self.validation.rows
-        run = self.program.graph(build_full_evaluation, specify(rows))
-        steps = -(-len(self.validation) // size)
+        run = self._build_whole_evaluation()
 
         def evaluate(_: Any) -> dict[str, Any]:
-            run(rows, steps, size)
+            run()
             return self.model.get_metrics_result()
 
         return evaluate
+
+    def _build_whole_evaluation(self) -> Callable[[], None]:
+        rows, size = self.validation.rows, self.task.stage.batch_size
+        run = self.program.graph(build_full_evaluation, specify(rows))
+        return partial(run, rows, -(-len(self.validation) // size), size)
 
     def _build_either(self, own: Callable) -> Callable:
         labels = specify((self.validation.labels,))
@@ -339,15 +346,6 @@ def _are_whole(boundary: Sequence[keras.KerasTensor]) -> bool:
 def _tick() -> tf.data.Dataset:
     """Return what gives `fit` one batch per epoch, of nothing: the graphs have the rows."""
     return tf.data.Dataset.from_tensors(np.zeros(1, "int32"))
-
-
-def _tick_once() -> Iterator[None]:
-    return iter((None,))
-
-
-def _measure(model: keras.Model, run: Callable) -> dict[str, float]:
-    model.reset_metrics()
-    return {name: float(value) for name, value in run().items()}
 
 
 def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:

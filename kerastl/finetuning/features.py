@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from kerastl.data import Split as Images
 from kerastl.data.batches import Arrays
-from kerastl.errors import UsageError
 from kerastl.finetuning.activations import build_prefix, extract
 from kerastl.finetuning.cuts import Split
 from kerastl.finetuning.storing import ActivationStore
@@ -49,13 +48,9 @@ def extract_features(
     >>> extract_features(model, np.zeros((3, 32, 32, 3), "uint8"), cache=False).shape
     (3, 80)
     """
-    size = get_info(model).image_size
-    pixels = images.pixels(size) if isinstance(images, Images) else images
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != (*size, 3):
-        raise UsageError(
-            f"images={pixels.dtype}{pixels.shape}: give uint8 pixels (n, {size[0]}, "
-            f"{size[1]}, 3), the model's image size, or a split of load_images."
-        )
+    info = get_info(model)
+    pixels = images.pixels(info.image_size) if isinstance(images, Images) else images
+    info.check_pixels(pixels, "a split of load_images")
     split = split_at_head(model)
     spec = (tf.TensorSpec((None, *model.input_shape[1:]), "float32"),)
     arrays = Arrays(pixels, np.zeros(len(pixels), "int32"))

@@ -8,12 +8,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from kerastl.data.batches import Arrays, EvaluationBatches
+from kerastl.evaluation.probes import PENALTIES
 from kerastl.finetuning.compiling import compile_stage, prepare_training
 from kerastl.finetuning.tasks import Record, StageTask
 
-# inverse strengths of the L2 penalty; the one with the lowest validation loss is taken
-PENALTIES = (0.001, 0.01, 0.1, 1.0)
-WITHOUT_VALIDATION = 0.1
+WITHOUT_VALIDATION = 0.1  # of `PENALTIES`; else that with the lowest validation loss
 MAX_ITERATIONS = 2000
 
 

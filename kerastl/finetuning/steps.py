@@ -36,6 +36,37 @@ def specify_image(model: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec((None, *model.input_shape[1:]), keras.config.floatx())
 
 
+def run_epoch(
+    models: Sequence[keras.Model],
+    train: Callable[[], Any],
+    evaluate: Callable[[], Any] | None,
+) -> list[dict[str, float]]:
+    """Run an epoch and return what `fit` would log of each model.
+
+    Args:
+        models: Compiled, that the epoch trains.
+        train: Runs it.
+        evaluate: Runs the evaluation of the models; None where there is none.
+    """
+    logs = _measure(models, train)
+    if evaluate is not None:
+        for log, found in zip(logs, _measure(models, evaluate), strict=True):
+            log |= {f"val_{name}": value for name, value in found.items()}
+    for model, log in zip(models, logs, strict=True):
+        log["learning_rate"] = float(model.optimizer.learning_rate)
+    return logs
+
+
+def _measure(
+    models: Sequence[keras.Model], run: Callable[[], Any]
+) -> list[dict[str, float]]:
+    for model in models:
+        model.reset_metrics()
+    run()
+    found = [model.get_metrics_result() for model in models]
+    return [{name: float(value) for name, value in each.items()} for each in found]
+
+
 def build_step(split: Split, specs: Specs) -> Callable:
     """Return one training step of the tail as one graph: Keras' `train_step`, fused.
 

@@ -13,6 +13,7 @@ from kerastl.stages import HEAD, PREPROCESSING, LayerInfo
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 PREPROCESSING_LAYERS = ("pixels", "preprocessing")
 POOLINGS = ("average", "max", "flatten")
@@ -44,6 +45,23 @@ class ModelInfo:
     multi_label: bool = False
     class_names: tuple[str, ...] = ()
     normalization: str | Mapping[str, tuple[float, ...]] = "base"
+
+    def check_pixels(self, images: "np.ndarray", instead: str) -> None:
+        """Refuse what are no pixels of the model's image size.
+
+        Args:
+            images: As they were given.
+            instead: What else might be given, for the sentence.
+
+        Raises:
+            UsageError: They are not uint8 `(n, height, width, 3)`.
+        """
+        height, width = self.image_size
+        if images.dtype != "uint8" or images.shape[1:] != (height, width, 3):
+            raise UsageError(
+                f"images={images.dtype}{images.shape}: give uint8 pixels (n, {height}, "
+                f"{width}, 3), the model's image size, or {instead}."
+            )
 
     def to_json(self) -> str:
         """Return it as JSON text."""
