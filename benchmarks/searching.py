@@ -1,7 +1,7 @@
 """A grid search of nine candidates, beside a hand-written loop and two libraries.
 
     python -m benchmarks.searching [--images 1000] [--epochs 10] [--image-size 32]
-                                   [--trainable head]
+                                   [--trainable head] [--against all]
 
 KerasTuner is no dependency of the package: `pip install keras-tuner==1.4.8 tensorboard`, or
 `make bench`, which installs it; without it that part is skipped.
@@ -57,6 +57,7 @@ class Settings:
     trainable: str = field(default="head", metadata={"choices": tuple(RATES)})
     base: str = "resnet50"
     hidden: int = 1024
+    against: str = field(default="all", metadata={"choices": ("all", "loop")})
     batch_sizes: tuple[int, ...] = (16, 32, 64)
     rates: int = field(default=3, metadata={"hidden": True})
 
@@ -77,8 +78,10 @@ class Settings:
 QUICK = Settings(images=100, epochs=2, base="vgg16", hidden=64, batch_sizes=(32,), rates=2)
 
 
-def list_peers() -> list[str]:
-    """Return the searches that can run here, and say which cannot."""
+def list_peers(against: str = "all") -> list[str]:
+    """Return the searches to run, and say which cannot run here."""
+    if against == "loop":
+        return [BY_HAND, OURS]
     missing = [
         name
         for name, modules in NEEDED.items()
@@ -113,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare the searches and check the targets."""
     run = read_run("searching", __doc__, Settings(), QUICK, arguments)
     settings = run.settings
-    peers = {name: PEERS[name] for name in list_peers()}
+    peers = {name: PEERS[name] for name in list_peers(settings.against)}
     outcomes, limit = compare_searches(settings.describe_task(), peers)
     targets = TARGETS.get((settings.trainable, settings.image_size), {})
     rows = judge(outcomes, limit, targets)

@@ -30,6 +30,7 @@ from benchmarks import (
     searching,
     settings,
     startup,
+    steps,
     tasks,
     transfer,
 )
@@ -383,6 +384,7 @@ def test_the_searching_benchmark_judges_scores_and_time(tmp_path, changes, messa
 def test_a_peer_that_is_not_installed_is_left_out_aloud(monkeypatch, capsys):
     monkeypatch.setattr(searching, "NEEDED", {"KerasTuner": ("no_such_module",)})
     assert "KerasTuner" not in searching.list_peers()
+    assert searching.list_peers("loop") == [searching.BY_HAND, searching.OURS]
     assert "KerasTuner is not installed" in capsys.readouterr().out
 
 
@@ -440,6 +442,29 @@ def test_the_startup_benchmark_runs_and_finds_heavy_imports(tmp_path, capsys, mo
     assert "kerastl --help" in capsys.readouterr().out
     lines = "import time: 1 | 2 |   keras.src\nimport time: 1 | 2 | kerastl\n"
     assert startup.list_heavy(lines) == ["keras.src"]
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_step_are_measured(tmp_path):
+    steps.main(["--quick", "--json", str(tmp_path / "found.json")])
+    found = json.loads((tmp_path / "found.json").read_text())["details"]
+    seconds, first = found["seconds"], found["first"]
+    assert set(seconds) == {steps.FORWARD, steps.GRADIENTS, steps.FUSED, steps.KERAS}
+    assert all(0 < seconds[part] < first[part] for part in seconds)  # the first is traced
+    assert found["forward_limit"] > 0
+    assert found["update_limit"] > 0
+
+
+def test_a_step_is_told_in_parts():
+    seconds = dict(zip((steps.FORWARD, steps.GRADIENTS), (0.1, 0.4), strict=True))
+    seconds |= {steps.FUSED: 0.5, steps.KERAS: 0.6}
+    found = {"forward_limit": 0.05, "update_limit": 0.05, "seconds": seconds}
+    rows = {row.name: row for row in steps.judge(found | {"first": seconds})}
+    assert rows["gradients, in addition"].value == pytest.approx(0.3)
+    assert rows["fused update, in addition"].percent == pytest.approx(50)
+    assert rows["a step of the fast engine"].percent == pytest.approx(40)
+    most = rows["at most, with the arithmetic and its traffic alone"]
+    assert most.value == pytest.approx(3.0)
 
 
 def test_all_benchmarks_run_whichever_fail(monkeypatch, tmp_path, capsys):
