@@ -34,6 +34,7 @@ PARTS: tuple[Part, ...] = (
     ("depths", (), ()),
     ("depths", (*LARGE, "--images", "64"), ("--image-size", "64", "--images", "40")),
     ("ranking", (), ()),
+    ("diagnosing", (), ()),
     ("scale", (), ()),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
+from sources import CIFAR10, needs_cifar10
 
 import kerastl
 from kerastl.__main__ import main
@@ -30,8 +31,6 @@ from kerastl.errors import DataError, UsageError
 from kerastl.evaluation.intervals import Measure
 from kerastl.finetuning.costs import estimate_stages
 from kerastl.schedules import SCHEDULES, named_schedule
-
-CIFAR10 = Path("/work/data/cifar10/test")
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +209,9 @@ def test_photographs_are_nearer_to_the_source_than_digits_and_noise(tiny, digits
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not CIFAR10.is_dir(), reason="needs CIFAR-10")
+@needs_cifar10
 def test_the_source_itself_is_next_to_no_distance_away(tiny):
-    data = kerastl.load_images(CIFAR10, validation=0, test=0)
+    data = kerastl.load_images(Path(CIFAR10, "test"), validation=0, test=0)
     pixels = draw_sample(data, 300, seed=0).train.pixels(32)
     assert measure_distance(tiny, pixels) < 0.1
 

@@ -1,13 +1,13 @@
 """Channel statistics: exact against numpy, and against CIFAR-10's published numbers."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sources import CIFAR10, needs_cifar10
 
 from kerastl.data.dataset import Split
 from kerastl.data.decoding import decode_image
@@ -17,8 +17,6 @@ from kerastl.data.statistics import (
     measure_channels,
 )
 from kerastl.errors import DataError
-
-CIFAR10 = os.environ.get("KERASTL_TEST_CIFAR10", "")
 
 
 def split_of(paths) -> Split:
@@ -90,7 +88,7 @@ def test_no_images_cannot_be_measured():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not CIFAR10, reason="KERASTL_TEST_CIFAR10 names no folder")
+@needs_cifar10
 def test_cifar10_has_its_published_statistics():
     """Images saved as JPEG lose up to 0.002 of their deviation, which is allowed for."""
     paths = sorted(path for path in Path(CIFAR10, "train").rglob("*.*") if path.is_file())

@@ -5,68 +5,35 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faults import CLASSES, darken, draw_digits, flip_labels, leak
 from test_data_folds import opened  # noqa: F401
 
 import kerastl
+from benchmarks import diagnosing
+from benchmarks.faults import EXPECTED, SIZES, build, draw, flip_labels, leak, train
 from kerastl.diagnosis import Diagnosis, Facts, Images, Verdict, judge
 from kerastl.diagnosis.facts import make_folds
 from kerastl.diagnosis.likeness import judge_leakage, judge_shift
 from kerastl.diagnosis.limits import LIMITS
 from kerastl.diagnosis.noise import find_wrong
 from kerastl.diagnosis.rates import judge_rate
-from kerastl.diagnosis.records import CAUSES, NO, NOISE, OVER, RATE, SHIFT, UNDER, YES
+from kerastl.diagnosis.records import (
+    CAUSES,
+    LEAKAGE,
+    NO,
+    NOISE,
+    OVER,
+    RATE,
+    SHIFT,
+    UNDER,
+    YES,
+)
 from kerastl.errors import DataError, UsageError
 from kerastl.evaluation.intervals import measure_difference
 from kerastl.stages import Stage
 
-LEAKAGE = "leakage"
-HEALTHY = {"epochs": 20, "learning_rate": 0.01}
 seeds = pytest.mark.parametrize(
     "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))]
 )
-
-
-def train(data, seed, *, hidden=(), weights="pretrained", **settings):
-    model = kerastl.build_model(
-        "tiny", num_classes=CLASSES, hidden=hidden, weights=weights, seed=seed
-    )
-    stage = Stage(name="head", **settings)
-    return kerastl.finetune(model, data, schedule=stage, seed=seed, verbose=0)
-
-
-def build(fault, seed):
-    """A run with this fault."""
-    data = draw_digits(
-        60 if fault == "over" else 360, seed, 400 if fault == "over" else 120
-    )
-    if fault == "shift":
-        data = darken(data)
-    if fault == "noise":
-        data = flip_labels(data, seed)[0]
-    if fault == "leak":
-        data = leak(data, seed)[0]
-    changes = {
-        "over": {"epochs": 100, "hidden": (256, 256, 256)},
-        "one epoch": {"epochs": 1, "learning_rate": 1e-4},
-        "random base": {"weights": None},
-        "too fast": {"epochs": 12, "learning_rate": 10.0},
-        "too slow": {"epochs": 12, "learning_rate": 1e-5},
-    }
-    return train(data, seed, **HEALTHY | changes.get(fault, {}))
-
-
-EXPECTED = {
-    "none": None,
-    "leak": LEAKAGE,
-    "shift": SHIFT,
-    "noise": NOISE,
-    "too fast": RATE,
-    "too slow": RATE,
-    "one epoch": UNDER,
-    "random base": UNDER,
-    "over": OVER,
-}
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +48,19 @@ def healthy():
 def test_each_fault_is_found_and_no_other(fault, seed):
     """A row of the matrix faults x verdicts."""
     found = build(fault, seed).diagnose()
-    held = [verdict.name for verdict in found.verdicts if verdict.holds == YES]
-    assert held == ([EXPECTED[fault]] if EXPECTED[fault] else []), str(found)
-    assert (found.main and found.main.name) == EXPECTED[fault]
+    expected = EXPECTED[fault]
+    assert diagnosing.list_held(found) == ([expected] if expected else []), str(found)
+    assert (found.main and found.main.name) == expected
     assert [verdict.name for verdict in found.verdicts] == list(CAUSES)
     assert all(bool(v.next) == (v.holds == YES) for v in found.verdicts)
+    if "batch" in fault:
+        assert "batch_size=32" in found[RATE].next
 
 
 @seeds
 def test_the_listed_labels_are_mostly_the_flipped_ones(seed):
     """A fifth of 360 flipped: measured precision 0.85 to 0.95, recall 0.73 to 0.79."""
-    data, flipped = flip_labels(draw_digits(360, seed), seed)
+    data, flipped = flip_labels(draw(SIZES, seed), seed)
     run = train(data, seed, epochs=5, learning_rate=0.01)
     named = [suspect.name for suspect in run.diagnose()[NOISE].suspects]
     hits = len(flipped & set(named))
@@ -102,7 +71,7 @@ def test_the_listed_labels_are_mostly_the_flipped_ones(seed):
 
 
 def test_the_listed_copies_are_those_that_were_taken_from_train():
-    data, partners = leak(draw_digits(360, 0), 0)
+    data, partners = leak(draw(SIZES, 0), 0)
     run = train(data, 0, epochs=2, learning_rate=0.01)
     listed = {s.name: s.reason for s in run.diagnose()[LEAKAGE].suspects}
     right = [
@@ -139,6 +108,16 @@ def test_the_test_split_is_never_read(image_folder, opened, monkeypatch):  # noq
     assert names["train"] & opened  # the spy sees what is read
     assert names["test"] & opened == set()
     assert "test" not in run.scores
+
+
+def test_the_benchmark_counts_what_was_named_and_what_was_not():
+    named = {"none": [[], [SHIFT]], "leak": [[LEAKAGE], [LEAKAGE, OVER]], "over": [[], []]}
+    rows = {row.name: row for row in diagnosing.judge(named, has_targets=True)}
+    assert rows["none: another cause named"].value == 0.5
+    assert rows["leak: leakage named"].value == 1
+    assert rows["leak: another cause named"].value == 0.5
+    assert rows["all faults: named"].misses() == "all faults: named: 0.5, not >= 0.8"
+    assert rows["all runs: another cause named"].misses().endswith("0.3333, not <= 0.2")
 
 
 # What it looks like

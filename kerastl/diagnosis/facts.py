@@ -74,6 +74,7 @@ class Facts:
         review: Command that lists all suspects.
         pretrained: Settings that start from pretrained weights; empty where it did.
         seed: Of folds and draws.
+        drawn_from: Images trained on, where `train` is some of them; 0 where it is all.
     """
 
     train: Images
@@ -87,6 +88,7 @@ class Facts:
     review: str
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    drawn_from: int = 0
 
     @property
     def guessing(self) -> float:

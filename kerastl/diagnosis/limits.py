@@ -88,6 +88,9 @@ LIMITS = {
     "few images": Limit(
         16, "batch size below which the batch, too, makes the loss jump (32 is usual)"
     ),
+    "few steps": Limit(
+        5, "steps per epoch; with fewer, smaller batches give more at no cost in time"
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from kerastl.evaluation.intervals import Measure
 from kerastl.evaluation.probes import LEAST
 
 _FACTOR = 10  # the usual step between rates that are tried
+_USUAL = 32  # images in a batch
 
 
 def judge_rate(facts: Facts) -> Verdict:
@@ -70,7 +71,7 @@ def _slow_down(
     first = facts.stages[0].learning_rate
     changes: dict[str, float] = {"learning_rate": first / _FACTOR}
     if stage.batch_size < limit("few images"):
-        changes["batch_size"] = 32
+        changes["batch_size"] = _USUAL
     evidence += f" Its rate was {stage.learning_rate:g}: too high."
     return Verdict(RATE, YES, evidence, facts.write(changes), measures)
 
@@ -97,11 +98,20 @@ def _judge_pace(facts: Facts, losses: Sequence[float]) -> Verdict:
         if facts.pretrained:  # whose head is on other features
             evidence += " That head is on features of another base, so it is no measure."
             return Verdict(RATE, UNKNOWN, evidence, "", measures)
-        rate = facts.stages[0].learning_rate
-        evidence += f" Its rate was {rate:g}: too low."
-        again = facts.write({"learning_rate": rate * _FACTOR})
-        return Verdict(RATE, YES, evidence, again, measures)
+        said, changes = _speed_up(facts)
+        return Verdict(RATE, YES, evidence + said, facts.write(changes), measures)
     return Verdict(RATE, NO, evidence, "", measures)
+
+
+def _speed_up(facts: Facts) -> tuple[str, dict[str, float]]:
+    """Return what is too slow, and what to change: more steps, or larger ones."""
+    stage = facts.stages[0]
+    steps = math.ceil((facts.drawn_from or len(facts.train)) / stage.batch_size)
+    if steps < limit("few steps"):
+        said = f" An epoch had {steps} steps of {stage.batch_size} images: too few."
+        return said, {"batch_size": _USUAL}
+    said = f" Its rate was {stage.learning_rate:g}: too low."
+    return said, {"learning_rate": stage.learning_rate * _FACTOR}
 
 
 def find_goal(facts: Facts) -> float:

@@ -23,6 +23,7 @@ from kerastl.finetuning.signatures import is_companion
 from kerastl.finetuning.steps import (
     build_common_epoch,
     build_common_evaluation,
+    plan_evaluation,
     run_epoch,
     specify,
 )
@@ -168,8 +169,8 @@ def _build_training(
 
 
 def _build_evaluation(
-    program: Program, heads: Sequence[Program], validation: Activations, size: int
+    program: Program, heads: Sequence[Program], validation: Activations, batch_size: int
 ) -> Callable[[], None]:
-    rows = validation.rows
+    rows, parts = validation.rows, plan_evaluation(len(validation), batch_size)
     run = program.common_graph(build_common_evaluation, heads, specify(rows))
-    return lambda: run(rows, -(-len(validation) // size), size)
+    return lambda: run(rows, *parts)

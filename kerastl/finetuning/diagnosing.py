@@ -75,6 +75,7 @@ def collect_facts(run: "Run") -> tuple[Facts, tuple[str, ...]]:
         _write_review(run),
         _find_pretrained(info.base) if info.weights == RANDOM else {},
         run.settings["seed"],
+        len(run.data.train),
     )
     notes = (note, *_say_drawn(run.data.train, train))
     return facts, (*notes, "No test image was looked at.")

@@ -46,6 +46,7 @@ from kerastl.finetuning.steps import (
     build_evaluation,
     build_full_evaluation,
     build_step,
+    plan_evaluation,
     run_epoch,
     specify,
     specify_image,
@@ -303,9 +304,10 @@ class FastEngine(PlainEngine):
         return evaluate
 
     def _build_whole_evaluation(self) -> Callable[[], None]:
-        rows, size = self.validation.rows, self.task.stage.batch_size
+        rows = self.validation.rows
         run = self.program.graph(build_full_evaluation, specify(rows))
-        return partial(run, rows, -(-len(self.validation) // size), size)
+        parts = plan_evaluation(len(self.validation), self.task.stage.batch_size)
+        return partial(run, rows, *parts)
 
     def _build_either(self, own: Callable) -> Callable:
         labels = specify((self.validation.labels,))

@@ -10,6 +10,7 @@ from kerastl.finetuning.cuts import Split
 from kerastl.finetuning.fused import apply_fused
 
 Specs = tuple[Any, ...]  # of what the tail takes, labels and weights: nested tf.TensorSpec
+EVALUATED = 1024  # vectors in a step of evaluation: starting its operations takes longer
 
 
 def build_trackers(model: keras.Model, labels: tf.Tensor) -> None:
@@ -119,6 +120,16 @@ def build_full_evaluation(split: Split, specs: Specs) -> Callable:
         tf.function of all rows, the number of steps, and the batch size.
     """
     return _build_evaluation([_define_evaluation(split)], specs)
+
+
+def plan_evaluation(count: int, batch_size: int) -> tuple[int, int]:
+    """Return in how many steps so many vectors are evaluated, and how many at a time.
+
+    Loss and metrics are means over images, whatever the batches; only memory, which
+    vectors hardly take, asks for small ones.
+    """
+    size = max(batch_size, EVALUATED)
+    return -(-count // size), size
 
 
 def _build_evaluation(steps: Sequence[Callable], specs: Specs) -> Callable:
