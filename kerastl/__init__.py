@@ -63,7 +63,9 @@ if TYPE_CHECKING:
     from kerastl.stages import Schedule as Schedule
     from kerastl.stages import Stage as Stage
     from kerastl.zeroshot import ZeroShot as ZeroShot
+    from kerastl.zeroshot import ZeroShotByNames as ZeroShotByNames
     from kerastl.zeroshot import zero_shot as zero_shot
+    from kerastl.zeroshot import zero_shot_by_names as zero_shot_by_names
 
 __version__ = "0.1.0"
 
@@ -88,6 +90,7 @@ _HOMES = {
     "TransferClassifier": "estimators",
     "UsageError": "errors",
     "ZeroShot": "zeroshot",
+    "ZeroShotByNames": "zeroshot",
     "advise": "advice",
     "base_names": "bases",
     "build_model": "models",
@@ -120,6 +123,7 @@ _HOMES = {
     "tpe_search": "search",
     "wilson_interval": "evaluation",
     "zero_shot": "zeroshot",
+    "zero_shot_by_names": "zeroshot",
 }
 __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "ComparisonResult",
@@ -141,6 +145,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "TransferClassifier",
     "UsageError",
     "ZeroShot",
+    "ZeroShotByNames",
     "advise",
     "base_names",
     "build_model",
@@ -173,6 +178,7 @@ __all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
     "tpe_search",
     "wilson_interval",
     "zero_shot",
+    "zero_shot_by_names",
 ]
 
 

@@ -119,8 +119,8 @@ def explain(
         Explanation, whose `note` says so where the maps are too coarse to show anything.
 
     Raises:
-        UsageError: No such class, not one class per image, pixels of another form, or
-            nothing matches a path.
+        UsageError: No such class, not one class per image, pixels of another form, nothing
+            matches a path, or the model is one of CLIP.
         DataError: None of the files can be read.
 
     Example:
@@ -136,6 +136,10 @@ def explain(
         models.read_info(path)  # refuses what is no model before it is loaded
         model = models.load_model(path)
     info = get_info(model)
+    if info.base == models.CLIP:
+        raise UsageError(
+            "CLIP is not convolutional: there is no map of its features to explain it by."
+        )
     names_of_classes = info.class_names or tuple(map(str, range(model.output_shape[-1])))
     pixels, names, failures = _read_images(images, info)
     chosen = _choose_classes(classes, names_of_classes, len(names))

@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from kerastl.data import Split
-from kerastl.finetuning.answers import decide, name_labels
+from kerastl.finetuning.answers import tabulate_split
 from kerastl.finetuning.checkpoints import PROGRESS
 from kerastl.finetuning.mapping import collect_maps
 from kerastl.finetuning.resuming import CONFIG, record_start
@@ -74,21 +72,7 @@ def tabulate_predictions(run: "Run") -> pd.DataFrame:
         with several labels per image they are joined by `|`.
     """
     frames = [
-        _tabulate(run.data.splits[name], probabilities, run)
+        tabulate_split(run.data.splits[name], probabilities, run.data.class_names)
         for name, probabilities in run.probabilities.items()
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _tabulate(split: Split, probabilities: np.ndarray, run: "Run") -> pd.DataFrame:
-    columns = {f"p_{i}": column for i, column in enumerate(probabilities.T)}
-    return pd.DataFrame(
-        {
-            "split": split.name,
-            "name": split.names,
-            "label": name_labels(split.labels, run.data.class_names),
-            "predicted": name_labels(decide(probabilities, split), run.data.class_names),
-            "confidence": probabilities.max(axis=1),
-            **columns,
-        }
-    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kerastl.models.building import build_model
+    from kerastl.models.clip import build_clip
     from kerastl.models.information import (
         ModelInfo,
         get_info,
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
     from kerastl.models.normalization import set_normalization
     from kerastl.models.prediction import predict_probabilities
     from kerastl.models.preflight import check_model_file, read_info
+    from kerastl.models.recipes import CLIP, PRESET, RECIPE, Recipe, check_preset
     from kerastl.models.saving import load_model, save_model
     from kerastl.models.scaling import divide_logits
     from kerastl.models.views import check_views
 
-__all__ = [
+__all__ = [  # noqa: RUF022  as `sorted` has it, which a test compares with
+    "CLIP",
     "ModelInfo",
+    "PRESET",
+    "RECIPE",
+    "Recipe",
+    "build_clip",
     "build_model",
     "check_model_file",
+    "check_preset",
     "check_views",
     "divide_logits",
     "get_info",
@@ -39,9 +47,15 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CLIP": "recipes",
     "ModelInfo": "information",
+    "PRESET": "recipes",
+    "RECIPE": "recipes",
+    "Recipe": "recipes",
+    "build_clip": "clip",
     "build_model": "building",
     "check_model_file": "preflight",
+    "check_preset": "recipes",
     "check_views": "views",
     "divide_logits": "scaling",
     "get_info": "information",

@@ -14,6 +14,7 @@ from typing import Any
 
 from kerastl.errors import DataError, StorageError, UsageError
 from kerastl.models.information import ModelInfo
+from kerastl.models.recipes import check_preset, is_recipe, read_recipe
 from kerastl.models.tensors import check_weights_store
 
 INFO = "kerastl.json"
@@ -91,10 +92,15 @@ def read_info(path: str | Path) -> ModelInfo:
     """Read what a saved model was made from and its class names, without its weights.
 
     Raises:
-        UsageError: It is no `.keras` file of this package.
+        UsageError: It is no `.keras` file of this package, nor a `clip.json` whose preset
+            can be looked for.
         DataError: It holds something that `save_model` never writes.
         StorageError: It is damaged.
     """
+    if is_recipe(path):
+        recipe = read_recipe(path)
+        check_preset(recipe.preset)
+        return recipe.info
     path = _check_path(path)
     with _open(path) as archive:
         _check_ours(path, _check_members(path, archive))

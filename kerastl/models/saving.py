@@ -11,6 +11,7 @@ from kerastl.bases import BASES
 from kerastl.errors import DataError, StorageError, UsageError
 from kerastl.models.information import ModelInfo, get_info
 from kerastl.models.preflight import INFO, check_model_file
+from kerastl.models.recipes import CLIP, RECIPE, is_recipe
 from kerastl.runs import write_atomic
 
 KERAS_NEEDED = (3, 15, 1)  # three holes in model loading are closed only there
@@ -31,7 +32,8 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
         pathlib.Path of the file.
 
     Raises:
-        UsageError: The path does not end in `.keras`, or the model is not this package's.
+        UsageError: The path does not end in `.keras`, or the model is not this package's or
+            one of CLIP, whose result is saved instead.
         StorageError: It could not be written; an older file is as it was.
 
     Example:
@@ -48,6 +50,11 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
     if path.suffix != ".keras":
         raise UsageError(f"{str(path)!r} must end in .keras, the one format that is saved.")
     info = get_info(model)
+    if info.base == CLIP:
+        raise UsageError(
+            "A CLIP model has layers of keras-hub's own, which no .keras file here may "
+            f"have: save the zero-shot result, whose {RECIPE} `load_model` takes."
+        )
     # Without the compiled state: no optimizer in the file, nothing of the user's own code.
     bare = keras.Model(model.input, model.output, name=model.name)
     return write_atomic(
@@ -62,18 +69,23 @@ def load_model(path: str | Path) -> keras.Model:
     """Load a model that `save_model` saved, checked before Keras sees it.
 
     Args:
-        path: A `.keras` file.
+        path: A `.keras` file, or the `clip.json` of a zero-shot result, from which the
+            model is built again.
 
     Returns:
         keras.Model, not compiled, with its `kerastl` attribute.
 
     Raises:
-        UsageError: It is no `.keras` file of this package, or Keras is too old to load a
-            file safely.
+        UsageError: It is no `.keras` file of this package, Keras is too old to load a file
+            safely, or keras-hub, which CLIP takes, is not installed.
         DataError: It holds something `save_model` never writes.
-        StorageError: It is damaged.
+        StorageError: It is damaged, or the preset of CLIP cannot be fetched.
     """
     _check_keras()
+    if is_recipe(path):
+        from kerastl.models.clip import load_clip
+
+        return load_clip(path)
     info = check_model_file(path)
     path = Path(path).expanduser()
     try:

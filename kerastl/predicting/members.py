@@ -18,7 +18,7 @@ Models: TypeAlias = "keras.Model | str | Path | Sequence[keras.Model | str | Pat
 
 
 def find_model(path: str | Path) -> Path:
-    """Return the model file of a run, of a search's best run, or a model file's own path.
+    """Return the model file of a run or of a search's best run, or a file's own path.
 
     Raises:
         UsageError: There is no such path, or the folder has no model.
@@ -28,7 +28,7 @@ def find_model(path: str | Path) -> Path:
         raise UsageError(f"There is no run folder or .keras file {str(path)!r}.")
     if not path.is_dir():
         return path
-    for model in (path / MODEL, path / "best" / MODEL):
+    for model in (path / MODEL, path / "best" / MODEL, path / models.RECIPE):
         if model.is_file():
             return model
     raise UsageError(

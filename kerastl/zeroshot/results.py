@@ -11,6 +11,7 @@ from kerastl.errors import check_choice
 from kerastl.evaluation.intervals import Measure
 from kerastl.evaluation.layout import MISSING, html_table, html_text, text_table
 from kerastl.runs import FINISHED, RunFolder
+from kerastl.zeroshot.answers import tabulate_answers
 from kerastl.zeroshot.attributes import Attributes, list_names
 from kerastl.zeroshot.choosing import Choice
 from kerastl.zeroshot.measures import Generalized, ZeroShotScores
@@ -100,19 +101,7 @@ class ZeroShot:
             UsageError: `classes` is neither, nothing matches a path, or pixels are of
                 another size.
         """
-        model = self.classifier(classes)
-        if not isinstance(images, np.ndarray):
-            from kerastl.predicting import predict_paths
-
-            return predict_paths(model, images)
-        import pandas as pd
-
-        from kerastl.models import predict_probabilities
-
-        probabilities = predict_probabilities(model, images)
-        names = np.array(model.kerastl.class_names, object)
-        columns = names[probabilities.argmax(axis=1)], probabilities.max(axis=1)
-        return pd.DataFrame(dict(zip(("label", "confidence"), columns, strict=True)))
+        return tabulate_answers(self.classifier(classes), images)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the model as plain values, for JSON."""
@@ -151,6 +140,8 @@ class ZeroShot:
         with RunFolder.create("zero-shot", out) as folder:
             self.write(folder)
         return folder.path
+
+    files = ("model.keras", "labels.json", "attributes.csv", FINISHED)  # that are written
 
     def write(self, folder: RunFolder) -> None:
         """Write the same to a folder that is held already."""
