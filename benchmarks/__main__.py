@@ -35,6 +35,8 @@ PARTS: tuple[Part, ...] = (
     ("depths", (*LARGE, "--images", "64"), ("--image-size", "64", "--images", "40")),
     ("ranking", (), ()),
     ("diagnosing", (), ()),
+    ("zeroshot", (), ()),
+    ("zeroshot", ("--method", "dap", "--sides", "32", "--most", "15"), ("--method", "dap")),
     ("scale", (), ()),
 )
 

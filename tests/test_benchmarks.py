@@ -14,6 +14,7 @@ from benchmarks import (
     __main__ as everything,
 )
 from benchmarks import (
+    diagnosing,
     extraction,
     heads,
     limits,
@@ -33,6 +34,7 @@ from benchmarks import (
     steps,
     tasks,
     transfer,
+    zeroshot,
 )
 
 SMALL = tasks.Task(
@@ -453,6 +455,22 @@ def test_the_parts_of_a_step_are_measured(tmp_path):
     assert all(0 < seconds[part] < first[part] for part in seconds)  # the first is traced
     assert found["forward_limit"] > 0
     assert found["update_limit"] > 0
+
+
+@pytest.mark.slow
+def test_pairs_of_digits_are_held_out(tmp_path):
+    zeroshot.main(["--quick", "--json", str(tmp_path / "found.json")])
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert rows[0]["value"] == 2
+    assert all(0 <= row["value"] <= 1 for row in rows if "mean" in row["name"])
+
+
+@pytest.mark.slow
+def test_each_fault_is_built_and_counted_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(diagnosing, "EXPECTED", {"none": None, "leak": "leakage"})
+    diagnosing.main(["--quick", "--json", str(tmp_path / "found.json")])
+    found = json.loads((tmp_path / "found.json").read_text())["details"]
+    assert found == {"none": [[]], "leak": [["leakage"]]}
 
 
 def test_a_step_is_told_in_parts():

@@ -108,7 +108,7 @@ def zero_shot(
     check_weights(row, options.weights)
     size = choose_image_size(Options(image_size=image_size), data, row)
     model, samples = _extract(data, table, row, options.weights, size, seed, cache)
-    head, choice = _learn(method, samples, table, len(seen), folds, seed)
+    head, choice = learn_head(method, samples, table, len(seen), folds, seed)
     return _finish(
         model, head, choice, samples, table, method, notes=(reason,) if reason else ()
     )
@@ -155,7 +155,7 @@ def _extract(
     }
 
 
-def _learn(
+def learn_head(
     method: str,
     samples: dict[str, Samples],
     table: Attributes,
@@ -192,7 +192,7 @@ def _finish(
 ) -> ZeroShot:
     from kerastl.zeroshot.heads import attach_head
 
-    scores = _score(head, choice, samples)
+    scores = score_head(head, choice, samples)
     if "validation" not in samples:
         notes += ("No validation split: the bias to seen classes is left as it is.",)
     elif not choice.is_scaled:
@@ -209,7 +209,7 @@ def _finish(
     )
 
 
-def _score(head: "Head", choice: Choice, samples: dict[str, Samples]) -> ZeroShotScores:
+def score_head(head: "Head", choice: Choice, samples: dict[str, Samples]) -> ZeroShotScores:
     """Score test images of seen classes, and all images of unseen ones."""
     kept = [
         part.labels >= (0 if name == "test" else head.seen)
