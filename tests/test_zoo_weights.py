@@ -347,9 +347,7 @@ def test_a_preset_of_another_depth_is_refused(made, home):
 )
 def test_a_preset_of_another_residual_net_is_refused(changes, told, tmp_path):
     make_backbone("resnet18", **changes).save_to_preset(str(tmp_path / "other"))
-    with pytest.raises(
-        UsageError, match=f"resnet18: it is a ResNetBackbone.*{told}"
-    ):
+    with pytest.raises(UsageError, match=f"resnet18: it is a ResNetBackbone.*{told}"):
         resolve_weights(get_base("resnet18"), tmp_path / "other")
 
 
