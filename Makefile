@@ -15,7 +15,7 @@ quote = '$(subst ','\'',$(1))'
 flags = $(foreach name,$(call given,$(1)),$(call flag,$(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all finetune search notebooks bench bench-quick
+.PHONY: help setup check test test-all test-zoo finetune search notebooks bench bench-quick
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -50,6 +50,18 @@ test: $(READY) ## run the fast tests
 
 test-all: $(READY) ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -q $(PARALLEL) -m ''
+
+# with keras-hub beside what the other tests need; `make test` skips these without it
+$(VENV)/.zoo: $(READY)
+	@if command -v uv >/dev/null 2>&1; then \
+	  set -x; uv pip install --quiet --python $(BIN)/python --group zoo; \
+	else \
+	  set -x; $(BIN)/python -m pip install --quiet --group zoo; \
+	fi
+	@touch $@
+
+test-zoo: $(VENV)/.zoo ## run the tests of the extra [zoo]
+	$(BIN)/python -m pytest -q -m '' tests/test_zoo_*.py
 
 finetune: $(READY) ## train on DATA (default: the built-in digits) and write a report
 	$(BIN)/kerastl finetune $(call flags,$(SETTINGS)) $(ARGS)

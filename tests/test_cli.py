@@ -487,6 +487,8 @@ def test_bases_lists_every_base(capsys):
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["vgg16"]["blocks"][-1] == "block5"
     assert rows["vgg16"]["parameters"] == 14_714_688
+    origins = [rows[name]["from"] for name in ("tiny", "vgg16", "resnet18", "alexnet")]
+    assert origins == ["package", "web", "keras-hub", "none"]
 
 
 def test_doctor_describes_the_machine(capsys):

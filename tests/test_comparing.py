@@ -243,7 +243,7 @@ def test_a_combination_that_fails_is_a_row_and_the_others_go_on(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "2")
-    line = ["compare", "--bases", "tiny,resnet18", "--schedules", "feature-extraction"]
+    line = ["compare", "--bases", "tiny,vgg_small", "--schedules", "feature-extraction"]
     line += ["--epochs", "1", "--weights", "pretrained", "--out", "out", "--quiet"]
     assert main(line) == 4
     found = kerastl.load_comparison(tmp_path / "out")

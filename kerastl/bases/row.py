@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kerastl.bases.scaling import Scale, scale_like
 from kerastl.weights import WeightsFile
 
 Cuts = tuple[tuple[str, str], ...]
@@ -46,6 +47,16 @@ class Base:
     def source(self) -> str:
         """What its weights were trained on: `"imagenet"`, `"cifar10"`, or `"none"`."""
         return self.pretrained.source if self.pretrained else "none"
+
+    @property
+    def origin(self) -> str:
+        """Where they come from: `"package"`, `"web"`, `"keras-hub"`, or `"none"`."""
+        return self.pretrained.origin if self.pretrained else "none"
+
+    @property
+    def scaling(self) -> tuple[Scale, Scale]:
+        """Factor and offset that 0-255 pixels get, for all channels or each."""
+        return scale_like(self.preprocessing)
 
     @property
     def blocks(self) -> tuple[str, ...]:

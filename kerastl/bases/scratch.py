@@ -1,15 +1,26 @@
-"""Rows of networks without pretrained weights: trained from scratch, to compare."""
+"""Rows of networks of our own: to train from scratch, to compare, or from a preset."""
 
 from collections.abc import Iterator
 
 from kerastl.bases.row import Base
+from kerastl.weights import WeightsFile
 
 
 def resnets() -> Iterator[Base]:
-    """Yield ResNet18 and ResNet34, which `keras.applications` does not have."""
-    for name, parameters, units in (
-        ("resnet18", 11_186_112, (2, 2, 2, 2)),
-        ("resnet34", 21_301_696, (3, 4, 6, 3)),
+    """Yield ResNet18 and ResNet34, which `keras.applications` does not have.
+
+    Both presets are the weights `a1_in1k` of timm (Wightman et al., 2021, "ResNet strikes
+    back"). keras-hub publishes ResNet18's, and converts ResNet34's by itself; its own
+    `resnet_vd_34_imagenet` is another network.
+    """
+    for name, parameters, units, preset in (
+        (
+            "resnet18",
+            11_186_112,
+            (2, 2, 2, 2),
+            "kaggle://keras/resnetv1/keras/resnet_18_imagenet/3",
+        ),
+        ("resnet34", 21_301_696, (3, 4, 6, 3), "hf://timm/resnet34.a1_in1k"),
     ):
         levels = enumerate(units, start=2)
         yield Base(
@@ -24,7 +35,7 @@ def resnets() -> Iterator[Base]:
                 ("conv1", "pool1_pool"),
                 *((f"conv{n}", f"conv{n}_block{last}_out") for n, last in levels),
             ),
-            pretrained=None,
+            pretrained=WeightsFile("imagenet", f"kerastl_{name}_imagenet.npz", preset),
         )
 
 

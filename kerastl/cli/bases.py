@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from kerastl.bases import Base
 
 _EXAMPLES = ("kerastl bases", "kerastl bases --json")
-_HEADER = ("name", "parameters", "size", "minimum", "weights", "cached", "blocks")
+_HEADER = ("name", "parameters", "size", "minimum", "weights", "from", "cached", "blocks")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -42,6 +42,7 @@ def _describe(base: "Base") -> dict[str, Any]:
         "size": base.image_size,
         "minimum": base.min_size,
         "weights": base.source,
+        "from": base.origin,
         "cached": is_cached(base),
         "blocks": list(base.blocks),
     }

@@ -23,7 +23,7 @@ from kerastl.finetuning.describing import (
 from kerastl.options import Options
 from kerastl.schedules import check_schedule, list_rates, resolve_schedule
 from kerastl.stages import STAGE_FIELDS, Schedule
-from kerastl.weights import PRETRAINED, find_obstacle, resolve_weights
+from kerastl.weights import PRETRAINED, find_lack, find_obstacle, resolve_weights
 
 DATA_OPTIONS = (
     "path_column",
@@ -149,7 +149,7 @@ def plan_job(options: Options, *, fast_dev_run: bool = False) -> str:
     if fast_dev_run:
         schedule, max_steps = shorten_schedule(schedule), FEW_STEPS
     check_image_size(base, options.image_size)
-    if base.pretrained is None:  # known without asking a server
+    if find_lack(base):  # known without asking a server
         resolve_weights(base, options.weights)
     data = load_data(options)
     height, width = choose_image_size(options, data, base)

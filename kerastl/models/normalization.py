@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import keras
-import numpy as np
 
 from kerastl.bases import Base, get_base
+from kerastl.bases.scaling import scale_like, standardise
 from kerastl.errors import UsageError
 from kerastl.models.information import get_info
 
 LAYER = "preprocessing"
-_CAFFE_MEAN = (123.68, 116.779, 103.939)  # of ImageNet, RGB in 0-255
-_TORCH_MEAN, _TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ChannelStatistics(Protocol):
@@ -34,7 +32,7 @@ def preprocess(pixels: keras.KerasTensor, base: Base) -> keras.KerasTensor:
         return pixels
     if base.preprocessing == "caffe":
         pixels = pixels[..., ::-1]
-    scale, offset = _base_scaling(base.preprocessing)
+    scale, offset = base.scaling
     return keras.layers.Rescaling(scale, offset, name=LAYER)(pixels)
 
 
@@ -89,20 +87,6 @@ def _check_statistics(statistics: ChannelStatistics) -> dict[str, tuple[float, .
 
 def _scaling(mode: str, known: dict[str, tuple[float, ...]] | None) -> tuple:
     if known is None:
-        return _base_scaling(mode)
-    scale, offset = _standardise(known["mean"], known["std"])
+        return scale_like(mode)
+    scale, offset = standardise(known["mean"], known["std"])
     return (scale[::-1], offset[::-1]) if mode == "caffe" else (scale, offset)
-
-
-def _base_scaling(mode: str) -> tuple:
-    if mode == "caffe":  # after the channels were turned round to BGR
-        return 1.0, [-value for value in reversed(_CAFFE_MEAN)]
-    if mode == "tf":
-        return 1 / 127.5, -1.0
-    return _standardise(_TORCH_MEAN, _TORCH_STD)
-
-
-def _standardise(mean: Sequence[float], std: Sequence[float]) -> tuple:
-    scale = 1 / (255 * np.asarray(std))
-    offset = -np.asarray(mean) / np.asarray(std)
-    return scale.tolist(), offset.tolist()

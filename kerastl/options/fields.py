@@ -122,7 +122,7 @@ class Options:
     )  # fmt: skip
     weights: str | None = _option(
         "pretrained", read_text_or_none, "model",
-        "pretrained, imagenet, cifar10, auto, none or a file", like="NAME",
+        "pretrained, imagenet, cifar10, auto, none or a path", like="NAME",
     )  # fmt: skip
     image_size: tuple[int, int] | None = _option(
         None, read_size, "model", "side, or HEIGHTxWIDTH; default: the base's", like="SIZE"

@@ -1,10 +1,11 @@
 """Pretrained weights: where they are kept, how they are fetched, how they are verified.
 
 Files have the names and the folder Keras gives them, `$KERAS_HOME/models`, so what Keras
-has downloaded is found and what is downloaded here serves Keras too.
+has downloaded is found and what is downloaded here serves Keras too. Beside them lie the
+presets of keras-hub that were converted.
 """
 
-from kerastl.weights.download import fetch_weights, find_obstacle
+from kerastl.weights.fetching import fetch_weights, find_lack, find_obstacle
 from kerastl.weights.files import WeightsFile, cache_folder, cached_path, is_cached
 from kerastl.weights.resolving import (
     PRETRAINED,
@@ -21,6 +22,7 @@ __all__ = [
     "cache_folder",
     "cached_path",
     "fetch_weights",
+    "find_lack",
     "find_obstacle",
     "is_cached",
     "resolve_weights",

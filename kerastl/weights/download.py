@@ -1,103 +1,53 @@
-"""Fetching weights: one process downloads, a damaged file never stays."""
+"""Downloading a weights file: verified before it is put in its place."""
 
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from kerastl.errors import StorageError
 from kerastl.runs import write_atomic
-from kerastl.weights.files import (
-    HasWeights,
-    cached_path,
-    explain_asset,
-    find_damage,
-    mirror_url,
-)
-
-try:
-    import fcntl
-except ImportError:  # Windows: two downloads at once, and the last one stays
-    fcntl = None  # type: ignore[assignment]
+from kerastl.weights.files import HasWeights, cached_path, find_damage, mirror_url
 
 TIMEOUT = 15.0  # seconds without a byte before a server counts as silent
 PROBE_TIMEOUT = 4.0
 _CHUNK = 1 << 20
-_DAY = 86_400  # seconds
 _LARGEST = 2 << 30  # bytes; a server that goes on for ever is stopped here
 
 
-def find_obstacle(base: HasWeights) -> str:
-    """Say in a sentence why the pretrained weights cannot be had now; empty if they can.
-
-    Looks into the cache, then asks the server for the file's headers, for a few seconds.
-    """
-    if base.pretrained is None:
-        return "it has no pretrained weights"
-    path = cached_path(base)
-    if path.is_file() and not find_damage(path, base):
-        return ""
-    if base.pretrained.url is None:
-        return explain_asset(base)
+def explain_file(base: HasWeights) -> str:
+    """Say why the published file cannot be fetched; an empty string when it can."""
     url = mirror_url(base)
+    reason = probe(url)
+    return reason and f"{url} cannot be reached ({reason})"
+
+
+def fetch_file(base: HasWeights, path: Path) -> None:
+    """Download the published file to `path`, all of it and verified, or raise.
+
+    Raises:
+        StorageError: The server cannot be reached or sends something else.
+    """
+    url = mirror_url(base)
+    write_atomic(path, lambda temporary: _download(url, temporary, base))
+
+
+def probe(url: str, *, refusals: bool = True) -> str:
+    """Ask for the headers of an address; return why they do not come, or nothing.
+
+    Args:
+        url: The address.
+        refusals: Whether an answer that refuses counts as one that does not come.
+    """
     try:
         request = urllib.request.Request(url, method="HEAD")
         with urllib.request.urlopen(request, timeout=PROBE_TIMEOUT):
             return ""
     except (OSError, HTTPException) as error:
-        reason = _describe(error)
-        return (
-            f"its weights are not in {path.parent} and {url} cannot be reached ({reason})."
-        )
-
-
-def fetch_weights(base: HasWeights) -> Path:
-    """Return the verified pretrained weights of `base`, downloading them when needed.
-
-    One process downloads, others wait for it. A damaged file in the cache is replaced.
-
-    Raises:
-        StorageError: The server cannot be reached or sends something else.
-    """
-    path = cached_path(base)
-    if base.pretrained.url is None:
-        return _check_asset(base, path)
-    if path.is_file() and not find_damage(path, base):
-        return path
-    with _lock(path):
-        if not path.is_file() or find_damage(path, base):
-            _remove_leftovers(path.parent)
-            url = mirror_url(base)
-            write_atomic(path, lambda temporary: _download(url, temporary, base))
-    return path
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = (path.parent / f".{path.name}.lock").open("w")
-    except OSError as error:
-        raise StorageError(
-            f"{path.parent} cannot be written to ({error.strerror}), and weights are kept "
-            "there: set KERAS_HOME to a folder you may write to."
-        ) from error
-    with file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what downloads killed over a day ago left; younger ones may be running."""
-    for path in folder.glob(".tmp-*"):
-        with suppress(OSError):
-            if path.stat().st_mtime < time.time() - _DAY:
-                path.unlink()
+        answered = isinstance(error, urllib.error.HTTPError)
+        return "" if answered and not refusals else _describe(error)
 
 
 def _download(url: str, temporary: Path, base: HasWeights) -> None:
@@ -169,10 +119,3 @@ def _advise(base: HasWeights) -> str:
         f"Put the file{expected} at {cached_path(base)} by hand, set KERASTL_WEIGHTS_URL "
         "to a mirror, or start from random weights with weights=None (--weights none)."
     )
-
-
-def _check_asset(base: HasWeights, path: Path) -> Path:
-    problem = explain_asset(base)
-    if problem:
-        raise StorageError(f"{base.name} cannot be loaded: {problem}")
-    return path

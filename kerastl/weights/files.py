@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kerastl.errors import UsageError
+from kerastl.errors import StorageError, UsageError
+from kerastl.runs.arrays import read_npz
 
 ASSETS = Path(__file__).parents[1] / "assets"
+PACKAGE, WEB, KERAS_HUB = "package", "web", "keras-hub"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -20,8 +22,10 @@ class WeightsFile:
 
     Args:
         source: The data set they were trained on, `"imagenet"` or `"cifar10"`.
-        name: File name in the cache, the one Keras itself uses.
-        url: Where it is published, or None when it ships inside this package.
+        name: File name in the cache, the one Keras itself uses where it has such a file.
+        url: Where it is published: an address of the web, or a preset's as keras-hub takes
+            it (`kaggle://`, `hf://`), which is converted to a `.npz` file; None when it
+            ships inside this package.
         hash: Its MD5 or SHA-256, or None where none is published.
         layers: Layers with weights in it, checked where there is no hash.
     """
@@ -31,6 +35,16 @@ class WeightsFile:
     url: str | None = None
     hash: str | None = None
     layers: int | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: `"package"`, `"web"` or `"keras-hub"`."""
+        if self.url is None:
+            return PACKAGE
+        return WEB if self.url.startswith("http") else KERAS_HUB
+
+
+Scale = float | list[float]
 
 
 class HasWeights(Protocol):
@@ -43,6 +57,14 @@ class HasWeights(Protocol):
     @property
     def pretrained(self) -> WeightsFile | None:
         """Its pretrained weights; None where it has none."""
+
+    @property
+    def parameters(self) -> int:
+        """Its weights, counted one by one."""
+
+    @property
+    def scaling(self) -> tuple[Scale, Scale]:
+        """Factor and offset that 0-255 pixels get, for all channels or each."""
 
 
 def cache_folder() -> Path:
@@ -87,6 +109,8 @@ def mirror_url(base: HasWeights) -> str:
 def find_damage(path: Path, base: HasWeights) -> str:
     """Say what is wrong with a weights file; an empty string when nothing is."""
     expected = base.pretrained.hash
+    if expected is None and path.suffix == ".npz":
+        return find_npz_damage(path)
     if expected is None:
         return _find_hdf5_damage(path, base.pretrained.layers)
     try:
@@ -99,6 +123,15 @@ def find_damage(path: Path, base: HasWeights) -> str:
 def _hash_file(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def find_npz_damage(path: Path) -> str:
+    """Say what is wrong with a file of arrays written here; empty when nothing is."""
+    try:
+        read_npz(path)
+    except StorageError as error:
+        return str(error)
+    return ""
 
 
 def _find_hdf5_damage(path: Path, layers: int | None) -> str:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerastl.errors import StorageError, UsageError, not_one_of
-from kerastl.weights.download import fetch_weights, find_obstacle
-from kerastl.weights.files import HasWeights, find_damage
+from kerastl.weights.fetching import convert_folder, fetch_weights, find_obstacle
+from kerastl.weights.files import KERAS_HUB, HasWeights, find_damage
+from kerastl.weights.presets import CONFIG
 
 PRETRAINED, AUTO, RANDOM = "pretrained", "auto", "random"
 SOURCES = ("imagenet", "cifar10")
@@ -16,7 +17,7 @@ SUFFIXES = (".weights.h5", ".h5", ".keras", ".npz")
 class ResolvedWeights:
     """Weights that are there: a file to load, or None for random values.
 
-    `source` is `"imagenet"`, `"cifar10"`, `"random"` or the whole path of the user's file;
+    `source` is `"imagenet"`, `"cifar10"`, `"random"` or the whole path of what a user gave;
     `note` is a line to show, empty when what was asked for is what there is.
     """
 
@@ -33,13 +34,14 @@ def resolve_weights(base: HasWeights, weights: str | Path | None) -> ResolvedWei
         weights: `"pretrained"` for the base's own; `"imagenet"` or `"cifar10"` by name;
             `"auto"` for the base's own where they can be had, else random ones, with a
             note; None for random ones; or a path ending in `.weights.h5`, `.h5`, `.keras`
-            or `.npz`.
+            or `.npz`; or, where the base's own come from keras-hub, a preset's folder.
 
     Returns:
         ResolvedWeights with the path of the file, its source and a note.
 
     Raises:
-        UsageError: No such weights or file, or this base has none of that source.
+        UsageError: No such weights or file, or this base has none of that source, or
+            keras-hub is not installed, which has to read them first.
         StorageError: The file cannot be fetched, or what arrives is not the right file;
             says where to put it by hand.
 
@@ -88,6 +90,8 @@ def _resolve_file(base: HasWeights, weights: str | Path) -> ResolvedWeights:
             f"weights are {base.pretrained.source!r}; weights=None (--weights none) starts "
             "from random ones."
         )
+    if str(weights) and Path(str(weights)).expanduser().is_dir():
+        return _resolve_folder(base, Path(weights).expanduser())
     if not str(weights).endswith(SUFFIXES):
         allowed = [PRETRAINED, *SOURCES, AUTO, f"a path to a file {', '.join(SUFFIXES)}"]
         raise UsageError(not_one_of("weights", str(weights), allowed))
@@ -97,3 +101,17 @@ def _resolve_file(base: HasWeights, weights: str | Path) -> ResolvedWeights:
     file = base.pretrained
     known = file and file.hash is not None and not find_damage(path, base)
     return ResolvedWeights(path, file.source if known else str(path.absolute()))
+
+
+def _resolve_folder(base: HasWeights, folder: Path) -> ResolvedWeights:
+    if base.pretrained is None or base.pretrained.origin != KERAS_HUB:
+        raise UsageError(
+            f"weights={str(folder)!r} is a folder, which only bases take whose weights "
+            f"come from keras-hub (see `kerastl bases`): give {base.name} a file "
+            f"{', '.join(SUFFIXES)}."
+        )
+    if not (folder / CONFIG).is_file():
+        raise UsageError(
+            f"weights={str(folder)!r} is no preset of keras-hub: it holds no {CONFIG}."
+        )
+    return ResolvedWeights(convert_folder(base, folder), str(folder.absolute()))
