@@ -42,6 +42,12 @@ LIMITS = {
         "surest quarter is contradicted less than half as often as the surest half, "
         "difficulty explains it as well",
     ),
+    "a judge": Limit(
+        0.5,
+        "share of the way from always answering the commonest class to agreeing with all "
+        "labels; a head that knows less contradicts right labels, too, where it is surest: "
+        "on photographs of ants and bees at 32x32 a fifth of them",
+    ),
     "closeness": Limit(
         0.01,
         "quantile of the distances of training images to their nearest other; by chance "

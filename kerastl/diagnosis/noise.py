@@ -31,7 +31,11 @@ def judge_noise(facts: Facts) -> Verdict:
         f"half {halves}."
     )
     holds = _decide(measure, halves, len(surest))
-    measures = {"contradicted": measure, "contradicted of half": halves}
+    agreed = measure_share(int((~wrong).sum()), len(wrong))
+    measures = {"contradicted": measure, "contradicted of half": halves, "agreed": agreed}
+    if holds == YES and not _knows(agreed.value, facts):
+        evidence += f" It agrees with {agreed} of all labels: too few to be a judge of any."
+        holds = UNKNOWN
     if holds != YES:
         return Verdict(NOISE, holds, evidence, "", measures)
     evidence += f" {len(rows)} images are listed; correct them or take them out."
@@ -44,6 +48,12 @@ def _decide(measure: object, halves: object, count: int) -> str:
         enough = count >= limit("fewest images") or measure.high <= limit("noise")
         return NO if enough else UNKNOWN
     return YES if measure.value >= limit("noise fades") * halves.value else UNKNOWN
+
+
+def _knows(agreed: float, facts: Facts) -> bool:
+    """Whether a head is nearer to agreeing with all labels than to knowing nothing."""
+    commonest = np.bincount(facts.train.labels).max() / len(facts.train)
+    return agreed > commonest + limit("a judge") * (1 - commonest)
 
 
 def find_wrong(kinds: np.ndarray, found: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """CLIP as a classifier: an image is of the class whose texts it is nearest to.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
-Supervision". The networks are keras-hub's, which nothing else here imports.
+Supervision". The networks are keras-hub's, which is imported only for them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ import numpy as np
 from kerastl.errors import DataError, StorageError, UsageError, check_choice
 from kerastl.models.information import check_class_names
 from kerastl.models.recipes import CLIP, Recipe, check_preset, read_recipe
+from kerastl.weights.presets import INSTALL
 
 if TYPE_CHECKING:
     from keras_hub.models import CLIPBackbone, CLIPPreprocessor
@@ -130,9 +131,7 @@ def _import_models() -> Any:
     try:
         import keras_hub
     except ImportError as error:
-        raise UsageError(
-            f"keras-hub cannot be imported ({error}): pip install -U 'kerastl[zoo]'."
-        ) from error
+        raise UsageError(f"keras-hub cannot be imported ({error}): {INSTALL}.") from error
     return keras_hub.models
 
 

@@ -4,7 +4,6 @@ Such a classifier has layers of keras-hub's own and the weights of a preset that
 already, so its recipe is stored in place of a `.keras` file. No Keras is imported here.
 """
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from kerastl.errors import DataError, StorageError, UsageError, suggest
 from kerastl.models.information import ModelInfo, check_class_names
+from kerastl.weights.presets import explain_package
 
 CLIP = "clip"  # base of such a model
 RECIPE = "clip.json"
@@ -113,10 +113,8 @@ def check_preset(preset: str | Path) -> str:
     is_path = isinstance(preset, Path) or folder.is_dir() or set(text) & set("/\\.~")
     if is_path and not (folder / _PRESET_CONFIG).is_file():
         raise UsageError(f"preset={text!r}: {_explain_folder(folder)}")
-    if importlib.util.find_spec("keras_hub") is None:
-        raise UsageError(
-            "CLIP comes from keras-hub, which is not installed: pip install 'kerastl[zoo]'."
-        )
+    if missing := explain_package():
+        raise UsageError(f"CLIP comes from {missing}.")
     return str(folder.resolve()) if is_path else text
 
 

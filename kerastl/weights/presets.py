@@ -1,6 +1,6 @@
 """Presets of keras-hub: their weights, turned into the arrays of a network of ours.
 
-keras-hub is imported here alone, and only where there is a preset to convert.
+keras-hub is imported only where there is a preset to convert.
 """
 
 import os
