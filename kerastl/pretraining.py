@@ -13,6 +13,7 @@ from kerastl import networks
 from kerastl.data import Data, load_images
 from kerastl.data.augmentation import Augmentation
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
+from kerastl.data.feeding import feed
 from kerastl.errors import NothingSucceededError, UsageError, check_choice
 from kerastl.evaluation import score
 from kerastl.runs import RunFolder, describe_environment
@@ -143,7 +144,9 @@ def _train(data: Data, settings: dict[str, Any]) -> tuple[keras.Model, dict[str,
     )
     compile_classifier(model, steps=settings["epochs"] * len(batches))
     callbacks = [_EpochOrder(batches), _EpochLines()]
-    fitted = model.fit(batches, epochs=settings["epochs"], callbacks=callbacks, verbose=0)
+    fitted = model.fit(
+        feed(batches), epochs=settings["epochs"], callbacks=callbacks, verbose=0
+    )
     return model, fitted.history
 
 
@@ -192,7 +195,7 @@ def measure_features(model: keras.Model, pixels: np.ndarray) -> dict[str, np.nda
     outputs = [keras.ops.mean(maps, axis=axes), keras.ops.mean(maps**2, axis=axes)]
     statistics = keras.Model(model.input, outputs)
     batches = EvaluationBatches(Arrays(pixels, np.zeros(len(pixels))), batch_size=500)
-    means, squares = statistics.predict(batches, verbose=0)
+    means, squares = statistics.predict(feed(batches), verbose=0)
     mean, spread = means.mean(axis=0), means.std(axis=0)
     if not spread.max() > 0:  # also where it is not a number
         raise NothingSucceededError(
@@ -262,6 +265,6 @@ def measure(model: keras.Model, data: Data, base: str) -> dict[str, Any]:
     """Score the test split once."""
     pixels = data.test.pixels((IMAGE_SIZE[base], IMAGE_SIZE[base]))
     batches = EvaluationBatches(Arrays(pixels, data.test.labels), batch_size=500)
-    probabilities = model.predict(batches, verbose=0)
+    probabilities = model.predict(feed(batches), verbose=0)
     scores = score(data.test.labels, probabilities, data.class_names, split="test")
     return {"images": len(data.test), "accuracy": scores.to_dict()["accuracy"]}

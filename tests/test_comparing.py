@@ -242,7 +242,6 @@ def test_a_combination_that_fails_is_a_row_and_the_others_go_on(
     tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "2")
     line = ["compare", "--bases", "tiny,vgg_small", "--schedules", "feature-extraction"]
     line += ["--epochs", "1", "--weights", "pretrained", "--out", "out", "--quiet"]
     assert main(line) == 4
@@ -251,6 +250,21 @@ def test_a_combination_that_fails_is_a_row_and_the_others_go_on(
     assert "no pretrained weights" in found.table["reason"][1]
     assert "tiny alone came to its end" in found.conclusion
     assert "no pretrained weights" in (tmp_path / "out/report.html").read_text()
+
+
+def test_where_all_fail_there_is_nothing_to_compare(tmp_path, capsys, monkeypatch):
+    def fail(*given, **named):
+        raise NothingSucceededError("The loss is not finite.")
+
+    monkeypatch.setattr(jobs, "train_inside", fail)
+    line = ["compare", "--bases", "tiny", "--schedules", "feature-extraction,hybrid"]
+    line += ["--epochs", "1", "--out", str(tmp_path / "out"), "--quiet"]
+    assert main(line) == 8
+    found = kerastl.load_comparison(tmp_path / "out")
+    assert found.table["status"].tolist() == ["failed", "failed"]
+    assert "None came to its end" in found.conclusion
+    report = (tmp_path / "out/report.html").read_text()
+    assert "The loss is not finite." in report
 
 
 @pytest.mark.slow

@@ -109,6 +109,8 @@ def conclude(
 ) -> list[str]:
     """Return what can be concluded and what cannot, the main thing first."""
     done = [row for row in rows if row["status"] == "done"]
+    if not done:
+        return ["None came to its end: there is nothing to compare."]
     if comparison is None:
         return [f"{done[0]['name']} alone came to its end: there is nothing to compare."]
     said = [_say_best(done, comparison, split)]

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 
-import keras
 import numpy as np
 
 from kerastl.data.augmentation import Augmentation
@@ -33,7 +32,7 @@ class Arrays:
         return replace(self, labels=np.eye(num_classes, dtype="float32")[self.labels])
 
 
-class TrainingBatches(keras.utils.PyDataset):
+class TrainingBatches:
     """Shuffled, augmented batches, the same from any epoch on.
 
     Call `set_epoch` before each epoch; batch i of epoch e is then always the same, whatever
@@ -66,7 +65,6 @@ class TrainingBatches(keras.utils.PyDataset):
         augmentation: Augmentation | None = None,
         max_steps: int | None = None,
     ):
-        super().__init__(workers=1)
         self.arrays, self.batch_size, self.seed = arrays, batch_size, seed
         self.augmentation, self.max_steps = augmentation, max_steps
         self._pixels = Reader(getattr(arrays, "pixels", None))
@@ -99,11 +97,10 @@ class TrainingBatches(keras.utils.PyDataset):
         return self.augmentation.augment_batch(images, labels, seed=seed)
 
 
-class EvaluationBatches(keras.utils.PyDataset):
+class EvaluationBatches:
     """The images as they are, in order, in batches read one at a time."""
 
     def __init__(self, arrays: Arrays, *, batch_size: int, max_steps: int | None = None):
-        super().__init__(workers=1)
         self.arrays, self.batch_size, self.max_steps = arrays, batch_size, max_steps
         self._pixels = Reader(getattr(arrays, "pixels", None))
 

@@ -255,7 +255,7 @@ class ActivationTraining(TrainingBatches):
         return self.arrays.take(chosen), self.arrays.labels[chosen]
 
 
-class ViewTraining(keras.utils.PyDataset):
+class ViewTraining:
     """The batches of `TrainingBatches` with augmentation, of activations.
 
     Args:
@@ -266,7 +266,6 @@ class ViewTraining(keras.utils.PyDataset):
     def __init__(
         self, plain: TrainingBatches, find: Callable[[TrainingBatches], Activations]
     ):
-        super().__init__(workers=1)
         self.plain, self.find, self.batch_size = plain, find, plain.batch_size
 
     def set_epoch(self, epoch: int) -> None:

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastl.data.batches import Arrays, TrainingBatches
+from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
+from kerastl.data.feeding import leave_untuned
 from kerastl.data.pixels import free_memory
 from kerastl.finetuning.activations import (
     ActivationEvaluation,
@@ -240,11 +241,14 @@ class FastEngine(PlainEngine):
     def _own_callbacks(self) -> list[keras.callbacks.Callback]:
         return [_Counter(self)] if self.by_epoch else super()._own_callbacks()
 
-    def _validation(self) -> Any:
+    def _feed_validation(self) -> Any:
+        if self.by_epoch and self.validation is not None:
+            return _tick()
+        return super()._feed_validation()
+
+    def _validation(self) -> EvaluationBatches | None:
         if self.validation is None:
             return super()._validation()
-        if self.by_epoch:
-            return _tick()
         return ActivationEvaluation(
             self.validation,
             batch_size=self.task.stage.batch_size,
@@ -347,7 +351,7 @@ def _are_whole(boundary: Sequence[keras.KerasTensor]) -> bool:
 
 def _tick() -> tf.data.Dataset:
     """Return what gives `fit` one batch per epoch, of nothing: the graphs have the rows."""
-    return tf.data.Dataset.from_tensors(np.zeros(1, "int32"))
+    return leave_untuned(tf.data.Dataset.from_tensors(np.zeros(1, "int32")))
 
 
 def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:

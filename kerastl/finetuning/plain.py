@@ -8,6 +8,7 @@ import numpy as np
 
 from kerastl.data.augmentation import Augmentation
 from kerastl.data.batches import EvaluationBatches, TrainingBatches
+from kerastl.data.feeding import feed
 from kerastl.finetuning.auxiliaries import assist_model, list_head_weights, start_heads
 from kerastl.finetuning.compiling import (
     compile_stage,
@@ -65,7 +66,7 @@ class PlainEngine:
             self._training(),
             epochs=offset + task.stage.epochs,
             initial_epoch=offset + task.first_epoch,
-            validation_data=self._validation(),
+            validation_data=self._feed_validation(),
             callbacks=[
                 EpochSeeds(self.batches, task.seed, offset),
                 *self._own_callbacks(),
@@ -78,15 +79,19 @@ class PlainEngine:
 
     def _training(self) -> Any:
         """Return what `fit` reads."""
-        return self.batches
+        return feed(self.batches)
 
     def _own_callbacks(self) -> list[keras.callbacks.Callback]:
         if not sets_rates(self.task.stage):
             return []
         return [_RateSetter(self.task, len(self.batches))]
 
-    def _validation(self) -> Any:
+    def _feed_validation(self) -> Any:
         """Return what `fit` evaluates."""
+        validation = self._validation()
+        return None if validation is None else feed(validation)
+
+    def _validation(self) -> EvaluationBatches | None:
         task = self.task
         if task.validation is None:
             return None

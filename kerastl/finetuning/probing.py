@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from kerastl.data.batches import Arrays, EvaluationBatches
+from kerastl.data.feeding import feed
 from kerastl.evaluation.probes import PENALTIES
 from kerastl.finetuning.compiling import compile_stage, prepare_training
 from kerastl.finetuning.tasks import Record, StageTask
@@ -52,7 +53,7 @@ class ProbeEngine:
         batches = EvaluationBatches(
             arrays, batch_size=self.task.stage.batch_size, max_steps=self.task.max_steps
         )
-        return self.features.predict(batches, verbose=0)
+        return self.features.predict(feed(batches), verbose=0)
 
     def _solve(
         self, train: np.ndarray, validation: np.ndarray | None
