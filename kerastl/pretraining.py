@@ -145,7 +145,11 @@ def _train(data: Data, settings: dict[str, Any]) -> tuple[keras.Model, dict[str,
     compile_classifier(model, steps=settings["epochs"] * len(batches))
     callbacks = [_EpochOrder(batches), _EpochLines()]
     fitted = model.fit(
-        feed(batches), epochs=settings["epochs"], callbacks=callbacks, verbose=0
+        feed(batches),
+        epochs=settings["epochs"],
+        callbacks=callbacks,
+        shuffle=False,  # the batches are in their epoch's order already
+        verbose=0,
     )
     return model, fitted.history
 
