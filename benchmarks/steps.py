@@ -6,7 +6,8 @@ All layers train but BatchNorm, with random weights and Adam. The parts are grap
 own that take turns, so their differences are what each part adds; beside them the step of
 the fast engine and that of Keras. Limits are the FLOPs over the machine's peak, and for
 the update the bytes it has to read and write over what a copy of an array moves per second.
-Medians; no target.
+At the end the step of the fast engine again, once a pipeline was made of a generator, as
+Keras makes of a `PyDataset`: see `kerastl/data/feeding.py`. Medians; no target.
 """
 
 import json
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ADAM_TRAFFIC = 7  # arrays of a variable's size: four read, three written
 COPIED = 64 << 20  # bytes of the array whose copying is timed, more than caches hold
 FORWARD, GRADIENTS, FUSED, KERAS = "forward", "gradients", "fast engine", "Keras"
+AFTER = "after a generator"
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,24 @@ def time_parts(folder: Path) -> dict[str, Any]:
     calls = list_calls(model, settings)
     first = {name: _time(call) for name, call in calls.items()}
     turns = [{n: _time(call) for n, call in calls.items()} for _ in range(settings.repeats)]
+    seconds = {n: statistics.median(turn[n] for turn in turns) for n in calls}
+    read_generator()
+    again = [_time(calls[FUSED]) for _ in range(settings.repeats)]
     size = sum(int(np.prod(v.shape)) * 4 for v in model.trainable_variables)
     return {
         "first": first,
-        "seconds": {n: statistics.median(turn[n] for turn in turns) for n in calls},
+        "seconds": seconds | {AFTER: statistics.median(again)},
         "forward_limit": measure_model(model).above * settings.batch_size / calibrate(),
         "update_limit": ADAM_TRAFFIC * size / _measure_traffic(),
     }
+
+
+def read_generator() -> None:
+    """Read a pipeline that is made of a generator."""
+    import tensorflow as tf
+
+    number = tf.TensorSpec((), "int32")
+    list(tf.data.Dataset.from_generator(lambda: iter([1]), output_signature=number))
 
 
 def build(settings: Settings) -> "keras.Model":
@@ -144,6 +157,7 @@ def judge(found: Mapping[str, Any]) -> list[Row]:
         Row("a step of the fast engine", seconds[FUSED], limit=whole),
         Row("a step of Keras", seconds[KERAS], limit=whole),
         Row("Keras / fast engine", seconds[KERAS] / seconds[FUSED], "x"),
+        Row("the fast engine's, after a generator", seconds[AFTER], limit=whole),
         Row(
             "at most, with the arithmetic and its traffic alone",
             seconds[KERAS] / whole,

@@ -451,8 +451,9 @@ def test_the_parts_of_a_step_are_measured(tmp_path):
     steps.main(["--quick", "--json", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())["details"]
     seconds, first = found["seconds"], found["first"]
-    assert set(seconds) == {steps.FORWARD, steps.GRADIENTS, steps.FUSED, steps.KERAS}
-    assert all(0 < seconds[part] < first[part] for part in seconds)  # the first is traced
+    assert set(first) == {steps.FORWARD, steps.GRADIENTS, steps.FUSED, steps.KERAS}
+    assert set(seconds) == {*first, steps.AFTER}
+    assert all(0 < seconds[part] < first[part] for part in first)  # the first is traced
     assert found["forward_limit"] > 0
     assert found["update_limit"] > 0
 
@@ -475,7 +476,7 @@ def test_each_fault_is_built_and_counted_once(tmp_path, monkeypatch):
 
 def test_a_step_is_told_in_parts():
     seconds = dict(zip((steps.FORWARD, steps.GRADIENTS), (0.1, 0.4), strict=True))
-    seconds |= {steps.FUSED: 0.5, steps.KERAS: 0.6}
+    seconds |= {steps.FUSED: 0.5, steps.KERAS: 0.6, steps.AFTER: 0.9}
     found = {"forward_limit": 0.05, "update_limit": 0.05, "seconds": seconds}
     rows = {row.name: row for row in steps.judge(found | {"first": seconds})}
     assert rows["gradients, in addition"].value == pytest.approx(0.3)
