@@ -33,7 +33,7 @@ PARTS: tuple[Part, ...] = (
     (
         "searching",
         (*LARGE, "--images", "100", "--against", "loop"),
-        (*LARGE, "--images", "60", "--base", "mobilenet"),
+        (*LARGE, "--images", "60", "--base", "mobilenet", "--against", "loop"),
     ),
     ("depths", ("--images", "300"), ()),
     ("depths", (*LARGE, "--images", "40"), ("--image-size", "64", "--images", "40")),
