@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,8 @@ ATTRIBUTES = {  # of CIFAR-10's classes, from what anyone knows of them
     "larger than a man": "airplane automobile deer horse ship truck",
     "ridden or driven on land": "automobile horse truck",
     "kept at home": "cat dog",
+    "works with people": "dog horse",
+    "carries loads": "airplane horse ship truck",
 }
 
 
@@ -83,7 +86,7 @@ def ask(capsys, *words: str) -> str:
 
 def test_advise_names_a_strategy_and_a_command(source, capsys):
     said = ask(capsys, "advise", "--data", source, "--base", "tiny", "--json")
-    assert "kerastl" in json.dumps(json.loads(said))
+    assert re.search("kerastl (finetune|search)", json.loads(said)["command"])
 
 
 def test_rank_orders_bases(source, capsys):
@@ -99,15 +102,17 @@ def test_a_learning_rate_is_found(source, capsys, tmp_path):
         f"lr-find --base tiny --image-size 32 --steps 60 --out {tmp_path / 'rates'} --json"
     )
     said = json.loads(ask(capsys, *line.split(), "--data", source))
-    assert 1e-7 < said["suggestion"] < 10
+    rate = said["suggestion"]
+    assert 1e-6 < rate < 1 if source == "digits" else rate is None or 1e-6 < rate < 1
     assert list((tmp_path / "rates").glob("*.png"))
 
 
 def test_two_schedules_are_compared(source, capsys, tmp_path):
     line = "compare --bases tiny --schedules feature-extraction,hybrid --epochs 4 --quiet"
     ask(capsys, *line.split(), "--data", source, "--out", tmp_path / "compared")
-    report = (tmp_path / "compared/report.html").read_text()
-    assert "distinguish" in report
+    found = kerastl.load_comparison(tmp_path / "compared")
+    assert found.table["status"].tolist() == ["done", "done"]
+    assert re.search("distinguishable|better", found.conclusion)
 
 
 def test_a_run_is_diagnosed(runs, capsys):
@@ -117,19 +122,21 @@ def test_a_run_is_diagnosed(runs, capsys):
 
 def test_a_run_is_calibrated(runs, capsys):
     said = json.loads(ask(capsys, "calibrate", runs[0], "--json"))
-    assert 0.05 < said["temperature"] < 20
+    assert said["temperature"]["low"] < said["temperature"]["value"]
+    assert {each["split"] for each in said["splits"]} == {"validation", "test"}
 
 
 def test_views_and_several_runs_are_scored_together(runs, capsys):
     words = ["evaluate", runs[0], "--with", runs[1], "--tta", "flip,crops", "--json"]
-    said = json.dumps(json.loads(ask(capsys, *words)))
-    assert '"accuracy"' in said
+    accuracy = json.loads(ask(capsys, *words))["accuracy"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
 
 
 def test_images_are_predicted_or_not_sure(runs, images, capsys):
     words = ["predict", runs[0], *images, "--with", runs[1], "--tta", "flip", "--json"]
-    said = json.loads(ask(capsys, *words, "--not-sure", "0.95"))
-    assert len(json.dumps(said)) > 100
+    said = json.loads(ask(capsys, *words, "--threshold", "1.0"))
+    assert len(said) == len(images)
+    assert json.dumps(said).count("not sure") == len(images)
 
 
 def test_images_are_explained(runs, images, capsys, tmp_path):
