@@ -21,7 +21,7 @@ _EXAMPLES = (
     "kerastl zero-shot --data photos/ --attributes animals.csv --base resnet50",
     "kerastl zero-shot --data photos/ --attributes animals.csv --method dap --json",
     "kerastl zero-shot --data photos/ --method clip",
-    'kerastl zero-shot --data photos/ --method clip --prompt "a photo of a {}, a pet."',
+    'kerastl zero-shot --data photos/ --method clip --prompt "a scan of a {}."',
 )
 CLIP = "clip"
 METHODS = ("eszsl", "dap", CLIP)
