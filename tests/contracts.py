@@ -87,8 +87,8 @@ def _spare(schedule: str, optimizer: str, factors: list[str]) -> dict:
 
     At a hundred times the rate of sgd weights of ResNet50 end as NaN; at ten times that of
     rmsprop, which divides gradients by their size, it multiplies rounding a million times.
-    So do six stages of BatchNorm that trains on five images at a time: 1e-15 on the weights
-    at the start makes 0.03 of two runs of the same engine at the usual rate.
+    So do six stages of BatchNorm that trains on five images at a time, at the usual rate:
+    two runs of one engine end far apart where the weights they start from are rounded.
     """
     changes = {"epochs": 1} if schedule == "gradual" else {}  # of six stages and more
     rate = {"sgd": 1e-5, "rmsprop": 1e-4}.get(optimizer)

@@ -45,8 +45,7 @@ LIMITS = {
     "a judge": Limit(
         0.6,
         "share of the way from always answering the commonest class to agreeing with all "
-        "labels; a head that knows less contradicts right labels, too, where it is surest: "
-        "of photographs at 32x32 a seventh to a fifth",
+        "labels; a head that knows less contradicts right labels, too, where it is surest",
     ),
     "closeness": Limit(
         0.01,
