@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-Scale = float | list[float]
+from kerastl.weights.files import Scale
+
 _CAFFE_MEAN = (123.68, 116.779, 103.939)  # of ImageNet, RGB in 0-255
 _TORCH_MEAN, _TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
