@@ -39,7 +39,8 @@ def train(engine: str, base: str, case: str, **settings):
     )
 
 
-SMALL = 1e-3  # a bias below a trained BatchNorm is nothing but the rounding of zero
+# a bias below a trained BatchNorm is nothing but the rounding of zero
+SMALL = 1e-4
 
 
 def measure(first, second) -> np.ndarray:

@@ -94,7 +94,9 @@ def test_rank_orders_bases(source, capsys):
         "rank --bases tiny,mobilenetv2 --weights auto --image-size 32 --images 200 --json"
     )
     said = json.loads(ask(capsys, *line.split(), "--data", source))
-    assert "tiny" in json.dumps(said)
+    assert {row["base"] for row in said["rows"]} == {"tiny", "mobilenetv2"}
+    probes = [row["probe"]["value"] for row in said["rows"]]
+    assert probes == sorted(probes, reverse=True)
 
 
 def test_a_learning_rate_is_found(source, capsys, tmp_path):
@@ -162,4 +164,9 @@ def test_classes_never_trained_are_recognised(source, method, capsys, tmp_path):
     said = json.loads(
         ask(capsys, *line.split(), "--data", source, "--attributes", table, "--json")
     )
-    assert "harmonic" in json.dumps(said)
+    scores = said["scores"]
+    assert 0 <= scores["all_classes"]["harmonic"]["value"] <= 1
+    assert {row["class"] for row in scores["recalls"] if not row["seen"]} == {
+        "deer",
+        "truck",
+    }

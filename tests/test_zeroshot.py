@@ -273,7 +273,7 @@ def test_folds_hold_each_class_out_about_equally_often():
 def test_real_scans_of_digits_never_trained_are_told_apart(result):
     scores = result.scores
     assert scores.chance == 0.5
-    assert scores.zero_shot.low > 0.55
+    assert scores.zero_shot.low > 0.6
     assert scores.seen.low > scores.chance_of_all
     assert scores.unseen.low > scores.chance_of_all
     assert result.classes == (*"23456789", *HELD_OUT)
