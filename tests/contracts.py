@@ -93,7 +93,7 @@ def _spare(schedule: str, optimizer: str, factors: list[str]) -> dict:
     changes = {"epochs": 1} if schedule == "gradual" else {}  # of six stages and more
     rate = {"sgd": 1e-5, "rmsprop": 1e-4}.get(optimizer)
     if schedule == "gradual" and "batchnorm" in factors:
-        rate = 1e-6
+        rate = 5e-5
     if rate is not None:
         changes["learning_rate"] = rate / 10 if schedule == "full" else rate
     return changes
