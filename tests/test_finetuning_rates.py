@@ -264,7 +264,8 @@ def test_heads_of_stages_with_a_factor_are_companions():
 def test_a_search_over_the_factor_ranks_its_trials(tmp_path):
     found = kerastl.grid_search(
         make_data(), {"rate_decay": [1.0, 0.3]}, base="tiny", weights=None, image_size=32,
-        schedule="full", epochs=1, out=tmp_path / "search", refit=False,
+        schedule="full", epochs=1, out=tmp_path / "search", refit="none",
     )  # fmt: skip
-    assert sorted(found.leaderboard["rate_decay"]) == [0.3, 1.0]
-    assert found.leaderboard["score"].notna().all()
+    board = found.leaderboard()
+    assert sorted(board["rate_decay"]) == [0.3, 1.0]
+    assert board["score"].notna().all()
