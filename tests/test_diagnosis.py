@@ -12,6 +12,7 @@ from benchmarks import diagnosing
 from benchmarks.faults import EXPECTED, SIZES, build, draw, flip_labels, leak, train
 from kerastl.diagnosis import Diagnosis, Facts, Images, Verdict, judge
 from kerastl.diagnosis.facts import make_folds
+from kerastl.diagnosis.fitting import judge_over
 from kerastl.diagnosis.likeness import judge_leakage, judge_shift
 from kerastl.diagnosis.limits import LIMITS
 from kerastl.diagnosis.noise import find_wrong
@@ -255,6 +256,25 @@ def test_a_moved_cloud_is_told_apart():
     assert found.holds == YES
     assert found.measures["told apart"].low > 0.6
     assert all(suspect.name.startswith("180-") for suspect in found.suspects)
+
+
+@pytest.mark.parametrize(
+    ("used", "again"),
+    [
+        ((), ["crop"]),
+        (("flip",), ["flip", "crop"]),
+        (("flip", "crop"), ["flip", "crop", "randaugment"]),
+        (("crop", "randaugment", "erasing"), ["crop", "randaugment", "erasing"]),
+    ],
+)
+def test_what_to_try_next_keeps_the_augmentation_there_was(used, again):
+    stages = (Stage(name="head"), Stage(name="tail", augment=used))
+    facts = replace(make_facts(0), stages=stages, write=lambda changes: str(changes))
+    rows = [{**row, "accuracy": 0.9, "loss": 1 / row["epoch"]} for row in facts.rows]
+    losses = [row | {"val_loss": 9.0 * (row["epoch"] > 2)} for row in rows]
+    found = judge_over(replace(facts, rows=losses))
+    assert found.holds == YES
+    assert f"'augment': {again}" in found.next
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 from kerastl.diagnosis.limits import limit
 from kerastl.evaluation.probes import LEAST, predict_folds, standardise
 from kerastl.seeds import derive_seed
-from kerastl.stages import Stage
+from kerastl.stages import AUGMENTATIONS, Stage
 
 _BLOCK = 512  # rows of distances at a time
 
@@ -89,6 +89,12 @@ class Facts:
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     drawn_from: int = 0
+
+    def augment_by(self, *names: str) -> list[str]:
+        """Return the augmentations of the run, and the first of `names` it had not."""
+        used = {name for stage in self.stages for name in stage.augment}
+        more = [name for name in names if name not in used][:1]
+        return [name for name in AUGMENTATIONS if name in used] + more
 
     @property
     def guessing(self) -> float:

@@ -14,7 +14,9 @@ from kerastl.evaluation.pairing import paired_interval
 _LONGER, _SEEN = 3, 5  # times the epochs; epochs that show whether a loss still falls
 _LAST = 3  # epochs at the end that a loss is averaged over
 _Z = 1.96  # standard errors either side in a 95 % interval
-_REGULARIZED = {"augment": ["crop"], "dropout": 0.5, "patience": 3}
+# mirrored digits are no digits: "flip" is for the user to know
+_MORE_LOOKS = ("crop", "randaugment", "erasing")
+_REGULARIZED = {"dropout": 0.5, "patience": 3}
 
 
 def judge_under(facts: Facts) -> Verdict:
@@ -86,7 +88,8 @@ def judge_over(facts: Facts) -> Verdict:
     )
     measures["rise"] = rise
     if gap.low > 0 and rise.low > 0 and trained < rows[best]["loss"]:
-        return Verdict(OVER, YES, evidence, facts.write(_REGULARIZED), measures)
+        again = facts.write({"augment": facts.augment_by(*_MORE_LOOKS), **_REGULARIZED})
+        return Verdict(OVER, YES, evidence, again, measures)
     return Verdict(OVER, NO, evidence, "", measures)
 
 

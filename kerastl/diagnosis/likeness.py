@@ -11,7 +11,7 @@ from kerastl.evaluation.intervals import measure_share
 from kerastl.evaluation.probes import predict_folds
 from kerastl.seeds import derive_seed
 
-_OTHER_LOOK = {"augment": ["randaugment"]}
+_OTHER_LOOKS = ("randaugment", "erasing")
 
 
 def judge_leakage(facts: Facts) -> Verdict:
@@ -96,7 +96,9 @@ def judge_shift(facts: Facts) -> Verdict:
         f"classes in a share of {measure} of {len(right)} cases; guessing gives 0.5."
     )
     holds = YES if measure.low > 0.5 and measure.value >= limit("shift") else NO
-    again = facts.write(_OTHER_LOOK) if holds == YES else ""
+    again = ""
+    if holds == YES:
+        again = facts.write({"augment": facts.augment_by(*_OTHER_LOOKS)})
     suspects = _name_strangers(second, found[sides == 1, 1]) if holds == YES else ()
     return Verdict(SHIFT, holds, evidence, again, {"told apart": measure}, suspects)
 
