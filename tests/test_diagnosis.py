@@ -251,6 +251,16 @@ def test_clean_splits_raise_no_alarm():
     assert sum(alarms) <= 1
 
 
+def test_few_training_images_are_no_leak_of_many_others():
+    """Of 40 draws at most two: 1 % of so few distances is less than the least of them."""
+    alarms = 0
+    for seed in range(40):
+        facts = make_facts(seed)
+        few = replace(facts, train=facts.validation, validation=facts.train)
+        alarms += judge_leakage(few).holds == YES
+    assert alarms <= 2
+
+
 def test_a_moved_cloud_is_told_apart():
     found = judge_shift(make_facts(0, shift=2.0))
     assert found.holds == YES

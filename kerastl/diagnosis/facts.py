@@ -119,9 +119,23 @@ class Facts:
         Features count in units of their deviation over the training images.
         """
         train, judged = standardise(self.train.features, self.validation.features)
-        within, _ = find_nearest(train, train, self.train.groups)
+        within, _ = find_nearest(train, train, (self.train.groups, self.train.groups))
         across, place = find_nearest(judged, train)
         return within, across, place
+
+    @cached_property
+    def spacings(self) -> np.ndarray:
+        """Distances of validation images to the nearest of as many others as train has.
+
+        With few training images these say better how near the nearest is by chance than
+        the few distances within train; empty where validation has no more images.
+        """
+        _, judged = standardise(self.train.features, self.validation.features)
+        generator = np.random.default_rng(derive_seed(self.seed, "spacings"))
+        rows = generator.permutation(len(judged))
+        others, rest = rows[: len(self.train)], rows[len(self.train) :]
+        groups = self.validation.groups
+        return find_nearest(judged[rest], judged[others], (groups[rest], groups[others]))[0]
 
 
 def make_folds(
@@ -143,14 +157,16 @@ def make_folds(
 
 
 def find_nearest(
-    rows: np.ndarray, others: np.ndarray, groups: np.ndarray | None = None
+    rows: np.ndarray,
+    others: np.ndarray,
+    groups: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return distance to and index of the nearest of the others, of another group if given.
 
     Example:
 
     >>> points = np.array([[0.0], [1.0], [3.0]])
-    >>> distance, place = find_nearest(points, points, np.arange(3))
+    >>> distance, place = find_nearest(points, points, (np.arange(3), np.arange(3)))
     >>> distance.round(3).tolist(), place.tolist()
     ([1.0, 1.0, 2.0], [1, 0, 1])
     """
@@ -161,7 +177,7 @@ def find_nearest(
         own = (rows[part] ** 2).sum(axis=1)[:, None]
         found = np.maximum(own + squares - 2 * rows[part] @ others.T, 0)
         if groups is not None:
-            found[groups[part, None] == groups] = np.inf
+            found[groups[0][part, None] == groups[1]] = np.inf
         places[part] = found.argmin(axis=1)
         distances[part] = np.sqrt(found[np.arange(len(found)), places[part]])
     return distances, places

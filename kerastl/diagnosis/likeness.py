@@ -18,7 +18,8 @@ def judge_leakage(facts: Facts) -> Verdict:
     """Count validation images that training has seen: by group, by pixels or nearly.
 
     A validation image is a near copy where it is closer to a training image than all but
-    1 % of training images are to each other, on frozen features.
+    1 % of training images are to each other, on frozen features; and than all but 1 % of
+    validation images are to as many others, where there are more of these.
     """
     shared, close, place = find_copies(facts)
     known = shared | close
@@ -45,10 +46,12 @@ def find_copies(facts: Facts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which validation images share a group with train, which are close, to what."""
     shared = np.isin(facts.validation.groups, facts.train.groups)
     within, across, place = facts.nearest
-    finite = within[np.isfinite(within)]
-    if len(finite) < limit("fewest images"):
+    samples = [found[np.isfinite(found)] for found in (within, facts.spacings)]
+    if len(samples[0]) < limit("fewest images"):
         return shared, np.zeros(len(shared), bool), place
-    return shared, across < np.quantile(finite, limit("closeness")), place
+    known = [found for found in samples if len(found) >= limit("fewest images")]
+    near = min(np.quantile(found, limit("closeness")) for found in known)
+    return shared, across < near, place
 
 
 def _name_copies(
