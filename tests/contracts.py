@@ -89,11 +89,20 @@ def _spare(schedule: str, optimizer: str, factors: list[str]) -> dict:
     rmsprop, which divides gradients by their size, it multiplies rounding a million times.
     So do six stages of BatchNorm that trains on five images at a time, at the usual rate:
     two runs of one engine end far apart where the weights they start from are rounded.
+    In float32 the last of six falling rates would be too little to move weights at all,
+    and all layers at once, BatchNorm among them, multiply what is rounding there.
     """
+    import keras
+
     changes = {"epochs": 1} if schedule == "gradual" else {}  # of six stages and more
     rate = {"sgd": 1e-5, "rmsprop": 1e-4}.get(optimizer)
     if schedule == "gradual" and "batchnorm" in factors:
         rate = 5e-5
+    coarse = keras.config.floatx() == "float32"
+    if coarse and (schedule, optimizer) == ("gradual", "rmsprop"):
+        rate = 3e-4
+    if coarse and schedule == "full" and "batchnorm" in factors:
+        rate = 3e-5
     if rate is not None:
         changes["learning_rate"] = rate / 10 if schedule == "full" else rate
     return changes
