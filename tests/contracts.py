@@ -82,15 +82,25 @@ def make_data(factors: list[str], side: int):
     )
 
 
-def _spare(schedule: str, optimizer: str, factors: list[str]) -> dict:
+# rates in float32, where those of float64 move no weight in the last of many stages, or
+# multiply what is rounding by a thousand and more
+COARSE = {
+    ("mobilenetv2", "gradual rmsprop"): 3e-4,
+    ("resnet50", "gradual rmsprop"): 3e-4,
+    ("resnet50", "gradual adam"): 1e-4,
+    ("resnet50", "gradual adamw"): 5e-6,
+    ("mobilenetv2", "full adam"): 3e-5,
+    ("resnet50", "full adam"): 3e-5,
+}
+
+
+def _spare(base: str, schedule: str, optimizer: str, factors: list[str]) -> dict:
     """Return what a large base needs else: time and, without pretraining, small steps.
 
     At a hundred times the rate of sgd weights of ResNet50 end as NaN; at ten times that of
     rmsprop, which divides gradients by their size, it multiplies rounding a million times.
     So do six stages of BatchNorm that trains on five images at a time, at the usual rate:
     two runs of one engine end far apart where the weights they start from are rounded.
-    In float32 the last of six falling rates would be too little to move weights at all,
-    and all layers at once, BatchNorm among them, multiply what is rounding there.
     """
     import keras
 
@@ -98,11 +108,8 @@ def _spare(schedule: str, optimizer: str, factors: list[str]) -> dict:
     rate = {"sgd": 1e-5, "rmsprop": 1e-4}.get(optimizer)
     if schedule == "gradual" and "batchnorm" in factors:
         rate = 5e-5
-    coarse = keras.config.floatx() == "float32"
-    if coarse and (schedule, optimizer) == ("gradual", "rmsprop"):
-        rate = 3e-4
-    if coarse and schedule == "full" and "batchnorm" in factors:
-        rate = 3e-5
+    if keras.config.floatx() == "float32":
+        rate = COARSE.get((base, f"{schedule} {optimizer}"), rate)
     if rate is not None:
         changes["learning_rate"] = rate / 10 if schedule == "full" else rate
     return changes
@@ -116,7 +123,7 @@ def settle(base: str, case: str) -> dict:
     for factor in CASES[case].split():
         settings |= TRAINING.get(factor, {})
     if base != "tiny":
-        settings |= _spare(schedule, optimizer, CASES[case].split())
+        settings |= _spare(base, schedule, optimizer, CASES[case].split())
     if schedule == "lp-ft":
         settings["epochs"] = (1, settings["epochs"])
         if "warm-up" in CASES[case]:
