@@ -90,7 +90,7 @@ COARSE = {
     ("resnet50", "gradual adam"): 1e-4,
     ("resnet50", "gradual adamw"): 5e-6,
     ("mobilenetv2", "full adam"): 3e-5,
-    ("resnet50", "full adam"): 3e-5,
+    ("resnet50", "full adam"): 1e-6,
 }
 
 
