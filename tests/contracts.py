@@ -91,6 +91,8 @@ COARSE = {
     ("resnet50", "gradual adamw"): 5e-6,
     ("mobilenetv2", "full adam"): 3e-5,
     ("resnet50", "full adam"): 1e-6,
+    ("resnet50", "full adamw"): 1e-6,
+    ("resnet50", "full rmsprop"): 1e-5,
 }
 
 
