@@ -6,6 +6,8 @@ ResNet50 and VGG16 with random weights, each in a process of its own that measur
 just before and after. Timed is `finetune` of a new head up to its first step; a third of
 the images beforehand, so that the difference is what images cost and the rest is the trace
 of the graph. Target: for the difference, `TARGET` percent of what the arithmetic takes.
+Beside it the same with `activations="mixed_bfloat16"`, which has no target: a processor
+that has no bfloat16 is slower with it.
 """
 
 import json
@@ -30,6 +32,7 @@ TARGET = 55  # 70 was aimed at; ResNet50 reached 63, VGG16 102: docs/performance
 # more than the peak means that something else was measured
 BOUNDS = {"at_least": TARGET, "at_most": 115}
 BASES = ("resnet50", "vgg16")
+MIXED = "mixed_bfloat16"
 REPEATS = 3
 GIGA = 1e9
 
@@ -58,14 +61,28 @@ def time_extraction(folder: Path, base: str) -> dict[str, Any]:
     first = settings.images // 3
     extract(model, first)  # the libraries' own start
     peaks = [calibrate()]
-    whole, part = (
-        statistics.median(extract(model, count) for _ in range(REPEATS))
-        for count in (settings.images, first)
-    )
+    whole, part = time_both(model, (settings.images, first))
     peaks.append(calibrate())
+    mixed_whole, mixed_part = time_both(model, (settings.images, first), MIXED)
     freeze_layers(model, layer_table(model), Stage(name="head"))
     flops = (settings.images - first) * measure_model(model).below
-    return {"whole": whole, "seconds": whole - part, "flops": flops, "peaks": peaks}
+    return {
+        "whole": whole,
+        "seconds": whole - part,
+        "mixed": mixed_whole - mixed_part,
+        "flops": flops,
+        "peaks": peaks,
+    }
+
+
+def time_both(
+    model: "keras.Model", counts: Sequence[int], activations: str = "float32"
+) -> list[float]:
+    """Return the median seconds of each number of images."""
+    return [
+        statistics.median(extract(model, count, activations) for _ in range(REPEATS))
+        for count in counts
+    ]
 
 
 def _build(base: str, size: int) -> "keras.Model":
@@ -74,7 +91,7 @@ def _build(base: str, size: int) -> "keras.Model":
     return kerastl.build_model(base, num_classes=2, weights=None, image_size=size)
 
 
-def extract(model: "keras.Model", count: int) -> float:
+def extract(model: "keras.Model", count: int, activations: str = "float32") -> float:
     """Train the head on images never seen; return the seconds until its first step."""
     import keras
 
@@ -94,6 +111,7 @@ def extract(model: "keras.Model", count: int) -> float:
         schedule="feature-extraction",
         epochs=1,
         callbacks=[note],
+        activations=activations,
         verbose=0,
     )
     return begun[0] - start
@@ -114,6 +132,8 @@ def measure_base(settings: Settings, base: str) -> tuple[list[Row], dict[str, An
         Row(f"{base}, {further} further images", seconds, limit=limit),
         Row(f"{base}, images per second", further / seconds, ""),
         Row(f"{base}, of limit", 100 * limit / seconds, "%", **BOUNDS),
+        Row(f"{base}, {further} further images, {MIXED}", found["mixed"]),
+        Row(f"{base}, float32 / {MIXED}", seconds / found["mixed"], "x"),
     ]
     return rows, {base: found}
 

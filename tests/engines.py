@@ -62,3 +62,9 @@ def compare(first, second) -> dict:
     history = np.abs(apart.to_numpy("float64")).max()
     kept = first.history["is_best"].equals(second.history["is_best"])
     return {"weights": float(weights), "history": float(history), "kept": bool(kept)}
+
+
+def assert_same_weights(one, other) -> None:
+    """Fail unless two runs ended with the same weights, to the bit."""
+    weights = zip(one.model.get_weights(), other.model.get_weights(), strict=True)
+    assert all(np.array_equal(first, second) for first, second in weights)

@@ -416,9 +416,15 @@ def test_the_extraction_benchmark_extracts(tmp_path, monkeypatch):
     monkeypatch.setattr(extraction, "REPEATS", 1)
     given = json.dumps({"images": 192, "image_size": 32})
     (tmp_path / "settings.json").write_text(given)
+    extract, seen = extraction.extract, []
+    monkeypatch.setattr(
+        extraction, "extract", lambda *given: seen.append(given[1:]) or extract(*given)
+    )
     found = extraction.time_extraction(tmp_path, "mobilenet")
     assert found["whole"] > 0
     assert found["seconds"] < found["whole"]
+    kinds = ("float32", extraction.MIXED)
+    assert seen == [(64,), *((count, kind) for kind in kinds for count in (192, 64))]
     assert len(found["peaks"]) == 2
     assert found["flops"] > 128 * 1e7
 

@@ -1,21 +1,18 @@
 """One pass over the images for all cuts: which, how many images, to the same bits."""
 
-import json
 import threading
-from functools import partial
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from engines import compare, make_data, train
+from engines import assert_same_weights, make_data
 
 import kerastl
 from kerastl.bases import get_base
 from kerastl.bases.operations import Network
-from kerastl.errors import ResumeRefusedError, UsageError
 from kerastl.finetuning import entries, loop
 from kerastl.finetuning.activations import build_prefix
+from kerastl.finetuning.choices import MIXED
 from kerastl.finetuning.compiling import freeze_layers
 from kerastl.finetuning.costs import estimate_stages
 from kerastl.finetuning.cuts import build_prefix_model, find_boundary
@@ -106,10 +103,10 @@ def randomize(model):
             weight.assign(draw.uniform(0.8, 1.2, weight.shape))
 
 
-def compute(model, boundaries):
+def compute(model, boundaries, dtype):
     spec = (tf.TensorSpec((None, 32, 32, 3), "float32"),)
     tensors = [tensor for boundary in boundaries for tensor in boundary]
-    run = build_prefix(build_prefix_model(model, tensors), spec)
+    run = build_prefix(build_prefix_model(model, tensors), spec, dtype)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("float32")
     outputs = iter(run(pixels))
     return [[next(outputs).numpy() for _ in boundary] for boundary in boundaries]
@@ -132,7 +129,8 @@ def list_depths(name, model):
         pytest.param("densenet121", marks=pytest.mark.slow),
     ],
 )
-def test_together_they_are_what_they_are_alone(name):
+@pytest.mark.parametrize("dtype", ["float32", MIXED])
+def test_together_they_are_what_they_are_alone(name, dtype):
     model = kerastl.build_model(name, num_classes=3, weights=None, image_size=32)
     randomize(model)
     network = Network(name, (32, 32), 3)
@@ -140,9 +138,9 @@ def test_together_they_are_what_they_are_alone(name):
     assert len(stages) > 4
     plans = [plan_freeze(layer_table(model), stage) for stage in stages]
     boundaries = [find_boundary(model, plan) for plan in plans]
-    together = compute(model, boundaries)
+    together = compute(model, boundaries, dtype)
     for boundary, found in zip(boundaries, together, strict=True):
-        (alone,) = compute(model, [boundary])
+        (alone,) = compute(model, [boundary], dtype)
         for one, other in zip(alone, found, strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -199,13 +197,6 @@ def finetune(**settings):
     model = kerastl.build_model("tiny", num_classes=3, weights=None, image_size=32)
     options = {**GRADUAL, "verbose": 0, **settings}
     return kerastl.finetune(model, make_data(), **options)
-
-
-def assert_same_weights(one, other):
-    for first, second in zip(
-        one.model.get_weights(), other.model.get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(first, second)
 
 
 def test_all_stages_see_each_image_once_and_train_to_the_same_bits(
@@ -308,91 +299,3 @@ def test_two_that_want_the_same_in_another_order_wait_for_each_other(tmp_path):
         thread.join(20)
         assert not thread.is_alive()
     assert asked == [["a", "b"]]
-
-
-# In half the bytes
-
-
-def measure(folder):
-    return sum(path.stat().st_size for path in folder.glob("*/*.npy"))
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_the_bytes_give_almost_the_same_history(dtype, kept, monkeypatch, tmp_path):
-    whole = train("auto", "tiny", "hybrid", epochs=2)
-    size = measure(kept)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "half"))
-    half = train("auto", "tiny", "hybrid", epochs=2, activations=dtype)
-    kept = entries.cache_folder("activations")
-    headers = 128 * len([*kept.glob("*/*.npy")])
-    assert measure(kept) - headers == (size - headers) / 2
-    found = compare(whole, half)
-    assert 0 < found["history"] < 0.05
-    again = train("auto", "tiny", "hybrid", epochs=2, activations=dtype)
-    assert_same_weights(half, again)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_damaged_file_of_half_the_bytes_is_made_again(dtype, tmp_path, caplog):
-    forms = [((4, 2), dtype)]
-    store = ActivationStore(tmp_path)
-    values = np.arange(8).reshape(4, 2)
-    write = partial(np.copyto, src=values, casting="unsafe")
-    first = store.get("key", forms, lambda out: write(out[0]))
-    assert first[0].dtype.name == dtype
-    assert first[0].nbytes == 16
-    path = tmp_path / "key/0.npy"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    again = ActivationStore(tmp_path).get("key", forms, lambda out: write(out[0]))
-    assert "is damaged and made again" in caplog.text
-    found = ActivationStore(tmp_path).get("key", forms, None)
-    for arrays in (again, found):
-        np.testing.assert_array_equal(arrays[0].astype("float32"), values)
-
-
-def enlarge(model):
-    kernel = model.get_layer("stem_conv").weights[0]
-    kernel.assign(kernel * 1e6)
-    return model
-
-
-@pytest.mark.parametrize("settings", [{}, {"augment": ["flip"]}])
-def test_numbers_beyond_float16_are_refused_and_bfloat16_takes_them(settings, kept):
-    def run(dtype):
-        model = kerastl.build_model("tiny", num_classes=3, weights=None, image_size=32)
-        options = {"schedule": "feature-extraction", "epochs": 1, "verbose": 0, **settings}
-        data = make_data()
-        return kerastl.finetune(enlarge(model), data, activations=dtype, **options)
-
-    with pytest.raises(UsageError, match=r"up to 65,504.* give activations='bfloat16'"):
-        run("float16")
-    assert np.isfinite(run("bfloat16").history["loss"]).all()
-
-
-def test_a_dtype_there_is_none_of_and_the_plain_engine_are_refused():
-    with pytest.raises(UsageError, match="Did you mean 'float16'"):
-        finetune(activations="float1")
-    with pytest.raises(UsageError, match="engine='plain', which keeps none"):
-        finetune(activations="float16", engine="plain")
-
-
-@pytest.mark.slow
-def test_a_run_goes_on_with_the_dtype_it_began_with(tmp_path, kept):
-    class Stop(Exception):
-        pass
-
-    def stop(*_):
-        raise Stop
-
-    callback = keras.callbacks.LambdaCallback(on_train_begin=stop)
-    settings = {"schedule": "feature-extraction", "out": tmp_path / "run"}
-    with pytest.raises(Stop):
-        finetune(**settings, activations="float16", callbacks=[callback])
-    with pytest.raises(ResumeRefusedError, match="activations: float16 in the run"):
-        finetune(**settings, resume=True)
-    run = finetune(**settings, activations="float16", resume=True)
-    assert 'activations = "float16"' in (tmp_path / "run/config.toml").read_text()
-    assert len(run.history) == 1
-    assert json.loads((tmp_path / "run/data.json").read_text())["engine"] == "auto"

@@ -17,9 +17,14 @@ import tensorflow as tf
 import kerastl
 from kerastl.data.batches import Arrays, EvaluationBatches, TrainingBatches
 from kerastl.data.rows import Reader
-from kerastl.errors import UsageError
-from kerastl.finetuning.choices import AS_COMPUTED, WIDTHS
+from kerastl.finetuning.choices import AS_COMPUTED
 from kerastl.finetuning.cuts import Boundary, Split, build_prefix_model
+from kerastl.finetuning.precisions import (
+    choose_dtype,
+    overflow,
+    refuse_float16,
+    run_layers,
+)
 from kerastl.finetuning.storing import Form, MemoryStore, Store, compute_arrays
 from kerastl.finetuning.verifying import Digests
 from kerastl.models import get_info
@@ -82,7 +87,7 @@ def extract(
         along: Other boundaries, for whose tensors the store will be asked later: what of
             them is not there is computed in the same pass.
         dtype: To keep numbers in: `"float32"` (as they are computed), `"float16"` or
-            `"bfloat16"`.
+            `"bfloat16"`; or `"mixed_bfloat16"`, to compute them so as well.
 
     Returns:
         Activations in that dtype.
@@ -98,7 +103,7 @@ def extract(
 
     def describe(prefix: keras.Model) -> tuple[str, list[Form]]:
         forms = _list_forms(prefix.outputs, len(arrays), dtype)
-        return identify(split.model, prefix, arrays.pixels, forms, digests), forms
+        return identify(split.model, prefix, arrays.pixels, forms, digests, dtype), forms
 
     own, forms = describe(split.prefix)
     tensors = store.find(own, forms)
@@ -114,18 +119,6 @@ def extract(
 
 def _list_forms(tensors: Sequence[Any], count: int, dtype: str) -> list[Form]:
     return [((count, *t.shape[1:]), choose_dtype(str(t.dtype), dtype)) for t in tensors]
-
-
-def choose_dtype(computed: str, kept: str) -> str:
-    """Return the dtype to keep numbers in that are computed in another.
-
-    Example:
-
-    >>> choose_dtype("float32", "bfloat16"), choose_dtype("float64", "float32")
-    ('bfloat16', 'float64')
-    """
-    is_narrow = tf.as_dtype(computed).size <= WIDTHS[kept]
-    return computed if kept == AS_COMPUTED or is_narrow else kept
 
 
 def extract_view(
@@ -167,8 +160,8 @@ def extract_view(
             images, labels, *_ = batches[index]
             part = slice(index * batches.batch_size, (index + 1) * batches.batch_size)
             outputs = [output.numpy() for output in run(tf.convert_to_tensor(images))]
-            if _overflow(outputs):
-                raise _refuse_float16(split.boundary)
+            if overflow(outputs):
+                raise refuse_float16(split.boundary)
             for array, output in zip(out, [*outputs, labels], strict=True):
                 array[part] = output
 
@@ -177,7 +170,9 @@ def extract_view(
     else:
         view = [*batches.augmentation.names, batches.epoch_seed, batches.batch_size]
         view.append(digest_array(arrays.labels))
-        key = identify(split.model, split.prefix, arrays.pixels, forms, digests, view=view)
+        key = identify(
+            split.model, split.prefix, arrays.pixels, forms, digests, dtype, view
+        )
         *tensors, labels = store.get(key, forms, fill)
     chosen = batches.order[:count]
     weights = None if arrays.weights is None else arrays.weights[chosen]
@@ -203,7 +198,7 @@ def build_prefix(
     """
 
     def run(images: tf.Tensor) -> list[tf.Tensor]:
-        outputs = tf.nest.flatten(prefix(images, training=False))
+        outputs = run_layers(prefix, images, dtype)
         chosen = outputs if places is None else [outputs[place] for place in places]
         return [tf.cast(one, choose_dtype(one.dtype.name, dtype)) for one in chosen]
 
@@ -227,25 +222,12 @@ def _fill(
         rows = slice(index * size, (index + 1) * size)
         for key in keys:
             given = [next(outputs).numpy() for _ in boundaries[key]]
-            if key in out and _overflow(given):
+            if key in out and overflow(given):
                 if key == own:
-                    raise _refuse_float16(boundaries[key])
+                    raise refuse_float16(boundaries[key])
                 del out[key]  # whoever needs it will be told
             for array, one in zip(out.get(key, ()), given, strict=False):
                 array[rows] = one
-
-
-def _overflow(outputs: Sequence[np.ndarray]) -> bool:
-    return any(one.dtype == np.float16 and np.isinf(one).any() for one in outputs)
-
-
-def _refuse_float16(boundary: Boundary) -> UsageError:
-    names = ", ".join(tensor._keras_history[0].name for tensor in boundary)
-    return UsageError(
-        f"activations='float16' holds numbers up to 65,504, and what {names} gives for "
-        "these images is beyond: give activations='bfloat16', as small and of the range "
-        "of float32, or 'float32'."
-    )
 
 
 class ActivationTraining(TrainingBatches):
@@ -301,6 +283,7 @@ def identify(
     pixels: np.ndarray,
     forms: Sequence[Form],
     digests: Digests,
+    dtype: str,
     view: Sequence[Any] = (),
 ) -> str:
     """Return the digest of all that activations depend on, to the last digit.
@@ -316,6 +299,7 @@ def identify(
         "normalization": info["normalization"],
         "boundary": places,
         "forms": forms,
+        "dtype": dtype,
         "weights": [digests.get(layer.name) for layer in prefix.layers],
         "pixels": digest_array(pixels),
         "view": list(view),

@@ -13,7 +13,9 @@ from kerastl.stages import Stage
 
 FLOAT32 = 4  # bytes of a number
 AS_COMPUTED = "float32"
-WIDTHS = {AS_COMPUTED: FLOAT32, "float16": 2, "bfloat16": 2}  # of a number that is kept
+MIXED = "mixed_bfloat16"  # the name of a Keras policy: computed in bfloat16, too
+# of a number that is kept
+WIDTHS = {AS_COMPUTED: FLOAT32, "float16": 2, "bfloat16": 2, MIXED: 2}
 # why what is frozen runs once or does not
 EXACT, FITS, VIEWS = "exact", "fits", "views"
 AUGMENTED, LIMITED, NOTHING, OVER = "augmented", "limited", "nothing", "over"

@@ -104,7 +104,9 @@ def finetune(
             a third of the free memory.
         activations: The dtype they are kept in: "float32", as they are computed; or
             "float16" (numbers up to 65,504) or "bfloat16" (three digits, any size), which
-            take half the bytes. Training computes in float32 either way.
+            take half the bytes; or "mixed_bfloat16", to compute them in bfloat16 as well,
+            in less time where the processor has it. Training and the model that is
+            returned compute in float32 either way.
         max_steps: Batches per epoch at most, for trying things out.
         evaluate: Read the test split at the end and score it, as `run.evaluate()` does. Its
             files are decoded before training, as the others, so that an unreadable one is

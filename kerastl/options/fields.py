@@ -190,8 +190,8 @@ class Options:
     )
 
     activations: str = _choice(
-        "float32", ("float32", "float16", "bfloat16"), "run",
-        "to keep those of frozen layers in; 16 bits take half the room",
+        "float32", ("float32", "float16", "bfloat16", "mixed_bfloat16"), "run",
+        "to keep what frozen layers give in; mixed_bfloat16 computes it so",
     )  # fmt: skip
     seed: int = _option(
         0, read_whole(0, 2**31 - 1), "run", "the same seed, the same result", like="N"
