@@ -191,7 +191,7 @@ class Options:
 
     activations: str = _choice(
         "float32", ("float32", "float16", "bfloat16", "mixed_bfloat16"), "run",
-        "to keep what frozen layers give in; mixed_bfloat16 computes it so",
+        "dtype of what frozen layers give; mixed_bfloat16 computes in it",
     )  # fmt: skip
     seed: int = _option(
         0, read_whole(0, 2**31 - 1), "run", "the same seed, the same result", like="N"
