@@ -324,7 +324,11 @@ def test_the_command_to_go_on_can_be_pasted_into_a_shell(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=INTERRUPTIBLE), signal.SIGTERM]
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=INTERRUPTIBLE),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_pretraining_says_that_nothing_is_kept(image_folder, tmp_path, number):
     folder = image_folder({"train/a": 20, "train/b": 20, "test/a": 4, "test/b": 4})
@@ -563,7 +567,9 @@ def test_finetune_leaves_a_run_and_says_where(capsys, finished):
     assert list(run.rglob(".tmp-*")) == []
 
 
-@pytest.mark.parametrize("weights", ["none", "model.keras"])
+@pytest.mark.parametrize(
+    "weights", [pytest.param("none", marks=pytest.mark.slow), "model.keras"]
+)
 def test_the_configuration_of_a_run_runs_again(
     capsys, finished, tmp_path, monkeypatch, weights
 ):

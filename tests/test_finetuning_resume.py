@@ -113,7 +113,11 @@ def test_a_kill_at_every_write_point_changes_nothing(tmp_path, golden):
     assert point > 50
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    # Ctrl-C is sent to the command line as well, in test_cli.py
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM],
+)
 def test_a_signal_leaves_the_last_finished_epoch(tmp_path, golden, number):
     out = tmp_path / "run"
     with subprocess.Popen(**child(tmp_path, out)) as process:

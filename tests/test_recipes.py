@@ -188,7 +188,8 @@ def test_r4_draws_what_the_notes_draw():
     assert uniform(0.001, 0.1).sf(0.01) == pytest.approx(0.91)
 
 
-@pytest.mark.parametrize("base", ["tiny", pytest.param("resnet50", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["tiny", "resnet50"])
 def test_r4_runs_to_its_one_test_score(base, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "1")  # for the processes of trials
     monkeypatch.setattr(training, "finetune", shorten(training.finetune))

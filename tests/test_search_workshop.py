@@ -143,11 +143,12 @@ def test_what_is_written_into_a_graph_makes_another(arrays, count, other):
 @pytest.mark.parametrize(
     "params",
     [
-        *ALIKE,
+        *(pytest.param(params, marks=pytest.mark.slow) for params in ALIKE[:2]),
+        *ALIKE[2:],
         {"optimizer": "adamw", "weight_decay": 0.5},
         {"optimizer": "sgd", "momentum": 0.5, "schedule": "hybrid"},
         {"dropout": 0.5},
-        {"normalize": "data"},
+        pytest.param({"normalize": "data"}, marks=pytest.mark.slow),
         {"augment": ["flip"], "schedule": "full", "epochs": 1},
         {"class_weight": "balanced", "schedule": "fine-tune", "train_batchnorm": True},
     ],
