@@ -33,7 +33,8 @@ SLOW_TO_BUILD = {
     *("efficientnetb5", "efficientnetb6"),
     *("efficientnetb7", "efficientnetv2b1", "efficientnetv2b2", "efficientnetv2b3"),
     *("efficientnetv2s", "efficientnetv2m", "efficientnetv2l"),
-    *("resnet101", "resnet152", "resnet101v2", "resnet152v2"),
+    *("resnet101", "resnet152", "resnet50v2", "resnet101v2", "resnet152v2"),
+    *("efficientnetv2b0", "nasnetmobile", "resnet34", "xception"),
 }
 BUILT = [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW_TO_BUILD else ())

@@ -46,7 +46,9 @@ def measure(folder):
 # Kept
 
 
-@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(
+    "dtype", [*(pytest.param(d, marks=pytest.mark.slow) for d in HALVES[:2]), MIXED]
+)
 def test_half_the_bytes_give_almost_the_same_history(dtype, kept, monkeypatch, tmp_path):
     whole = train("auto", "tiny", "hybrid", epochs=2)
     size = measure(kept)

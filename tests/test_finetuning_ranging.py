@@ -146,7 +146,7 @@ def test_losses_are_those_of_keras_at_these_rates(data):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"unfreeze": "all", "train_batchnorm": True, "max_rate": 1e6},
         {"unfreeze": "block2", "rate_decay": 0.5, "normalize": "data"},
         {"augment": ("flip",), "label_smoothing": 0.1, "class_weight": "balanced"},

@@ -130,6 +130,7 @@ def test_a_signal_leaves_the_last_finished_epoch(tmp_path, golden, number):
         assert_same_run(run(out, resume=True), golden)
 
 
+@pytest.mark.slow  # that of the command line is in test_cli.py
 def test_a_full_disk_keeps_the_last_epoch(tmp_path, golden):
     out = tmp_path / "run"
     full = run_child(tmp_path, out, failpoint="70:enospc")

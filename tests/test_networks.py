@@ -160,6 +160,7 @@ def test_responses_of_half_precision_do_not_overflow():
     assert np.isfinite(with_half(np.full((1, 1, 1, 8), 1000.0, "float16")).numpy()).all()
 
 
+@pytest.mark.slow
 def test_a_saved_alexnet_loads_and_predicts_without_this_package(tmp_path):
     model = build_model("alexnet", weights=None, image_size=67, num_classes=3)
     path = save_model(model, tmp_path / "alexnet.keras")

@@ -144,6 +144,7 @@ def test_halving_ends_as_training_without_a_pause_does(data, tmp_path):
     assert grid.best_score_ == survivor.score
 
 
+@pytest.mark.slow
 def test_anything_of_model_and_stages_can_be_searched(data, tmp_path):
     space = {
         "hidden": [(), (8,)],
