@@ -323,12 +323,9 @@ def test_the_command_to_go_on_can_be_pasted_into_a_shell(capsys, monkeypatch):
     assert command == ["kerastl", "finetune", "--resume", str(folder)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGINT, marks=INTERRUPTIBLE),
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-    ],
+    "number", [pytest.param(signal.SIGINT, marks=INTERRUPTIBLE), signal.SIGTERM]
 )
 def test_interrupted_pretraining_says_that_nothing_is_kept(image_folder, tmp_path, number):
     folder = image_folder({"train/a": 20, "train/b": 20, "test/a": 4, "test/b": 4})

@@ -351,6 +351,7 @@ def test_without_validation_the_bias_is_left_and_said(data):
     assert any("No validation split" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_plain_keras_and_answers_the_same(data, result, tmp_path):
     folder = result.save(tmp_path / "run")
     names = {path.name for path in folder.iterdir()} - {"lock"}
